@@ -47,7 +47,7 @@ class Problem:
     def __post_init__(self) -> None:
         for name, ndim in _RANKS.items():
             if getattr(self, name) is not None or name in ("X", "y"):
-                object.__setattr__(self, name, _array(name, getattr(self, name), ndim))
+                object.__setattr__(self, name, finite_array(name, getattr(self, name), ndim))
         _check_shapes(self)
         row_basis, factor = _row_factorisation(self.X)
         object.__setattr__(self, "row_basis", row_basis)
@@ -129,7 +129,7 @@ class Problem:
 
         ``direction (d,)`` is a unit vector of ker X. Raises InputError where it is not.
         """
-        direction = _array("direction", direction, 1)
+        direction = finite_array("direction", direction, 1)
         _check_direction(self, direction)
         test_factor, test_target, test_constant = _reduced_test_loss(self, direction)
         return Reduced(
@@ -201,21 +201,31 @@ def _mean_half_square(residual: FloatArray) -> FloatArray:
     return np.asarray(0.5 * np.mean(residual**2, axis=-1))
 
 
-def _array(name: str, values: object, ndim: int) -> FloatArray:
-    """A private read-only float64 copy of the right dimension, or the reason why not."""
-    try:
-        array = np.array(values, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        raise InputError(
-            name, type(values).__name__, "is not an array of real numbers", "give numbers of equal row lengths"
-        ) from None
+def finite_array(name: str, values: object, ndim: int) -> FloatArray:
+    """A private, read-only, C-contiguous float64 copy of ``values`` with ``ndim`` axes.
+
+    Raises InputError: not real numbers, another number of axes, empty, or an entry that is not finite (says which).
+    """
+    array = _real_array(name, values)
     if array.ndim != ndim or array.size == 0:
-        rule = f"has to be a non-empty array with {ndim} axes" if ndim > 1 else "has to be a non-empty vector"
-        raise InputError(f"shape of {name}", array.shape, rule, "reshape it")
+        rule = f"is not that of a non-empty array with {ndim} {'axes' if ndim > 1 else 'axis'}"
+        raise InputError(f"shape of {name}", array.shape, rule, "check how it was saved")
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"{name}{list(where)}", array[where], "is not a finite number", "remove or fill it")
     return _read_only(array)
+
+
+def _real_array(name: str, values: object) -> FloatArray:
+    """A float64 copy; text, objects, complex numbers and ragged lists are refused."""
+    remedy = "give real numbers in rows of equal length"
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError(name, "ragged list", "is not an array", remedy) from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"type of {name}", array.dtype, "is not a real number type", remedy)
+    return np.array(array, dtype=np.float64, order="C")
 
 
 def _check_shapes(problem: Problem) -> None:
@@ -269,7 +279,7 @@ def _rank_remedy(X: FloatArray) -> str:
         j = first.setdefault(row.tobytes(), i)
         if j != i:
             return f"drop row {i}, which repeats row {j}"
-    return "drop the rows that depend on others, or add --features"
+    return "use fewer rows or more --features"
 
 
 def _check_direction(problem: Problem, direction: FloatArray) -> None:
