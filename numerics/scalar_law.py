@@ -1,0 +1,287 @@
+"""The slow law of radial parametrizations: Phase II as one scalar equation (C4, C5, C6).
+
+On the manifold of minima w = w_mn + rho zhat, and under label-noise SGD
+
+    d rho/dk = -(eta/2) G(r) mobility(r, rho),    G = (1/n) tr( dK/dr K^-1 C ),
+
+with K(r) = k_x(r) X X^T + k_y(r) y y^T and C(r) the stationary covariance of C2: exact in eta and B at small noise. The
+small-eta limit puts C = (eta sigma^2 / 2B) K. The functions of r are those that `theory.lower` writes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.integrate import quad, solve_ivp
+from scipy.optimize import brentq
+
+from numerics.errors import InputError
+from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
+from numerics.schedule import Schedule
+from theory import lower
+from theory.parametrization import Radial
+
+FloatArray = npt.NDArray[np.float64]
+Scalar = Callable[..., float]
+
+_SMALLEST_RHO = 1e-12  # relative to the start: below it the drift has done its work
+_RTOL = 1e-10
+
+
+@dataclass(frozen=True)
+class SlowState:
+    """The slow law's answer at one rho: rates of ln rho per step, floors of the train loss, and the first neglected term."""
+
+    log_rate: float
+    floor: float
+    log_rate_small_eta: float
+    floor_small_eta: float
+    remainder: float
+
+
+@dataclass(frozen=True)
+class SlowPath:
+    """The law along a run, each ``(steps,)``: rho and floor, the small-eta limit's, and the quasistatic remainder of ln rho."""
+
+    step: npt.NDArray[np.int64]
+    rho: FloatArray
+    floor: FloatArray
+    rho_small_eta: FloatArray
+    floor_small_eta: FloatArray
+    remainder: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class RadialManifold:
+    """The ray w_mn + rho zhat of minima of F(u) = g(|u|) u, and the tangent kernel on it.
+
+    gram ``(n, n)`` = X X^T, y ``(n,)``, norm_w_mn = |w_mn|.
+    """
+
+    parametrization: Radial
+    gram: FloatArray
+    y: FloatArray
+    norm_w_mn: float
+
+    @cached_property
+    def functions(self) -> dict[str, Scalar]:
+        """The lowered functions of r, and of (r, rho)."""
+        return lower.python(lower.functions(self.parametrization))
+
+    def radius(self, rho: float) -> float:
+        """r = |u| where |w| = r g(r) = sqrt(|w_mn|^2 + rho^2). Newton in ln r: exact at once for a power law."""
+        target = float(np.hypot(self.norm_w_mn, rho))
+        norm, slope = self.functions["norm"], self.functions["norm_slope"]
+        r = 1.0
+        for _ in range(100):
+            size = norm(r)
+            step = (np.log(target) - np.log(size)) * size / (r * slope(r))
+            r *= float(np.exp(np.clip(step, -2.0, 2.0)))
+            if abs(step) < 4e-16 * max(1.0, abs(np.log(r))):
+                return r
+        if abs(norm(r) / target - 1) < 1e-12:
+            return r
+        raise InputError("rho", rho, "is out of reach of this parametrization", "choose a smaller rho0")
+
+    def kernel(self, rho: float) -> FloatArray:
+        """K ``(n, n)`` at rho."""
+        r = self.radius(rho)
+        return self._combine(self.functions["kernel_gram"](r), self.functions["kernel_label"](r))
+
+    def kernel_slope(self, rho: float) -> FloatArray:
+        """dK/dr ``(n, n)`` at rho."""
+        r = self.radius(rho)
+        return self._combine(self.functions["kernel_gram_slope"](r), self.functions["kernel_label_slope"](r))
+
+    def _combine(self, gram: float, label: float) -> FloatArray:
+        return np.asarray(gram * self.gram + label * np.outer(self.y, self.y))
+
+    def log_mobility(self, rho: float) -> float:
+        """mobility / rho, the factor between G and the rate of ln rho; finite at rho = 0."""
+        safe = max(rho, _SMALLEST_RHO * self.norm_w_mn)
+        return self.functions["mobility"](self.radius(safe), safe) / safe
+
+    def trace_hessian(self, rho: float) -> float:
+        """psi = tr H = tr K / n on the ray."""
+        return float(np.trace(self.kernel(rho)) / self.y.size)
+
+    def trace_hessian_slope(self, rho: float) -> float:
+        """d psi / dr; its sign is that of the small-eta drift towards w_mn."""
+        return float(np.trace(self.kernel_slope(rho)) / self.y.size)
+
+    def selects_minimum_norm(self) -> bool:
+        """C5 at small eta: whether tr H falls all the way to w_mn along the ray."""
+        return self.trace_hessian_slope(0.0) >= 0
+
+    def flattest_rho(self, rho_max: float) -> float:
+        """rho of least tr H on [0, rho_max], where the small-eta drift stops: 0 if the minimum-norm point is selected."""
+        if self.selects_minimum_norm():
+            return 0.0
+        if self.trace_hessian_slope(rho_max) <= 0:
+            return rho_max
+        return float(brentq(self.trace_hessian_slope, 0.0, rho_max, xtol=1e-14))
+
+    def log_invariant(self, r: float) -> float:
+        """The integral of g'/(g + r g') that makes ln nu - log_invariant(r) constant under any flow along gradients."""
+        if "log_invariant" in self.functions:
+            return self.functions["log_invariant"](r)
+        norm, slope = self.functions["norm"], self.functions["norm_slope"]
+        return float(quad(lambda t: (slope(t) - norm(t) / t) / (t * slope(t)), 1.0, r, epsabs=1e-13, epsrel=1e-12)[0])
+
+    def relaxed(self, nu: FloatArray, r: FloatArray) -> FloatArray:
+        """rho where gradient flow from a point with null coordinate nu ``(...)`` and norm r ``(...)`` meets the manifold.
+
+        Exact: the flow conserves ln nu - log_invariant(r), and on the ray that is an increasing function of rho.
+        Derived in `theory.scalar_law`. NaN where nu or r is; the sign of nu is kept.
+        """
+        flat = [self._relax_one(float(a), float(b)) for a, b in zip(np.ravel(nu), np.ravel(r), strict=True)]
+        return np.reshape(flat, np.shape(nu))
+
+    def _relax_one(self, nu: float, r: float) -> float:
+        if not (np.isfinite(nu) and np.isfinite(r)) or nu == 0:
+            return nu if np.isfinite(r) else float("nan")
+        target = np.log(abs(nu)) - self.log_invariant(r)
+        log_rho = np.log(abs(nu) * self.functions["norm"](r) / r)
+        for _ in range(200):
+            rho = float(np.exp(log_rho))
+            value, slope = self._invariant_on_ray(rho)
+            step = float(np.clip((target - value) / slope, -1.0, 1.0))
+            log_rho += step
+            if abs(step) < 1e-14 * max(1.0, abs(log_rho)):
+                break
+        return float(np.copysign(np.exp(log_rho), nu))
+
+    def _invariant_on_ray(self, rho: float) -> tuple[float, float]:
+        """The invariant at w_mn + rho zhat, and its derivative in ln rho."""
+        r = self.radius(rho)
+        size, slope = self.functions["norm"](r), self.functions["norm_slope"](r)
+        excess = slope - size / r
+        value = np.log(rho * r / size) - self.log_invariant(r)
+        return float(value), 1.0 - excess * (1 / size + 1 / (r * slope)) * rho**2 / (size * slope)
+
+
+@dataclass(frozen=True, eq=False)
+class RadialLaw:
+    """The slow law on a ray of minima for label-noise SGD with batch size and label-noise standard deviation sigma."""
+
+    manifold: RadialManifold
+    batch: int
+    sigma: float
+
+    def state(self, rho: float, eta: float) -> SlowState:
+        """Rates, floors and the remainder at rho. Raises InputError above the stability limit there."""
+        manifold, n = self.manifold, self.manifold.y.size
+        K, slope, log_mobility = manifold.kernel(rho), manifold.kernel_slope(rho), manifold.log_mobility(rho)
+        fluctuations = Fluctuations(K, eta, self.batch)
+        C = fluctuations.covariance(self.sigma)
+        pull = np.linalg.solve(K, slope) * (eta / (2 * n) * log_mobility)
+        return SlowState(
+            log_rate=-float(np.sum(pull * C)),
+            floor=float(np.trace(C) / (2 * n)),
+            log_rate_small_eta=self.log_rate_small_eta(rho, eta),
+            floor_small_eta=floor_small_eta(K, eta=eta, batch=self.batch, sigma=self.sigma),
+            remainder=float(np.sum(pull * fluctuations.accumulated(C))),
+        )
+
+    def log_rate(self, rho: float, eta: float) -> float:
+        """d ln rho / dk at any eta and batch."""
+        manifold = self.manifold
+        K = manifold.kernel(rho)
+        C = Fluctuations(K, eta, self.batch).covariance(self.sigma)
+        G = float(np.sum(np.linalg.solve(K, manifold.kernel_slope(rho)) * C)) / manifold.y.size
+        return -(eta / 2) * G * manifold.log_mobility(rho)
+
+    def log_rate_small_eta(self, rho: float, eta: float) -> float:
+        """d ln rho / dk in the limit eta -> 0: C = (eta sigma^2 / 2B) K, G = (eta sigma^2 / 2B) dpsi/dr."""
+        slope = self.manifold.trace_hessian_slope(rho)
+        return -(eta**2 * self.sigma**2 / (4 * self.batch)) * slope * self.manifold.log_mobility(rho)
+
+    def stability_limit(self, rho_low: float, rho_high: float) -> float:
+        """The least stability limit (C9) over rho in [rho_low, rho_high]."""
+        grid = np.linspace(rho_low, rho_high, 9)
+        return min(stability_limit(self.manifold.kernel(float(rho)), batch=self.batch) for rho in grid)
+
+    def path(self, rho0: float, schedule: Schedule, steps: npt.NDArray[np.int64]) -> SlowPath:
+        """The law from rho0 at steps[0] along increasing step numbers, in both forms.
+
+        Raises InputError where eta passes the stability limit on the way.
+        """
+        rho = self.solve(self.log_rate, rho0, schedule, steps)
+        small = self.solve(self.log_rate_small_eta, rho0, schedule, steps)
+        etas = schedule(steps)
+        states = [self.state(a, eta) for a, eta in zip(rho, etas, strict=True)]
+        floors = [self._floor_small(a, eta) for a, eta in zip(small, etas, strict=True)]
+        return SlowPath(
+            step=steps,
+            rho=rho,
+            floor=np.array([state.floor for state in states]),
+            rho_small_eta=small,
+            floor_small_eta=np.array(floors),
+            remainder=np.array([state.remainder for state in states]),
+        )
+
+    def _floor_small(self, rho: float, eta: float) -> float:
+        return floor_small_eta(self.manifold.kernel(rho), eta=eta, batch=self.batch, sigma=self.sigma)
+
+    def solve(
+        self, log_rate: Callable[[float, float], float], rho0: float, schedule: Schedule, steps: npt.NDArray[np.int64]
+    ) -> FloatArray:
+        """rho at increasing step numbers ``(steps,)``: ln rho integrated piece by piece between the schedule's kinks."""
+        if rho0 == 0 or self.sigma == 0:
+            return np.full(len(steps), float(rho0))
+        kinks = [k for k in schedule.breakpoints if steps[0] < k < steps[-1]]
+        edges = [int(steps[0]), *kinks, int(steps[-1])]
+        value, pieces = float(np.log(rho0)), [np.array([np.log(rho0)])]
+        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+            wanted = steps[(steps > begin) & (steps <= end)]
+            values, value = _integrate(log_rate, value, schedule, begin, end, wanted)
+            pieces.append(values)
+        return np.exp(np.concatenate(pieces))
+
+    def steps_between(self, rho_start: float, rho_end: float, eta: float) -> float:
+        """Steps from rho_start to rho_end: the quadrature of 1/|d rho/dk| (C6); inf where the drift stops before.
+
+        Proportional to B/(eta^2 sigma^2) at small eta.
+        """
+        if self.sigma == 0 or rho_start == 0:
+            return float("inf")
+        grid = np.linspace(np.log(rho_end), np.log(rho_start), 33)
+        if any(self.log_rate(float(np.exp(x)), eta) >= 0 for x in grid):
+            return float("inf")
+        integral = quad(lambda x: -1 / self.log_rate(float(np.exp(x)), eta), grid[0], grid[-1], epsrel=1e-9, limit=200)
+        return float(integral[0])
+
+    def resting_rho(self, rho0: float, eta: float) -> float:
+        """Where the drift from rho0 stops at this eta: 0, or the first zero of the rate below rho0 (C5 at finite eta)."""
+        low = 1e-6 * self.manifold.norm_w_mn
+        grid = np.exp(np.linspace(np.log(rho0), np.log(low), 65))
+        rates = [self.log_rate(float(rho), eta) for rho in grid]
+        if rates[0] >= 0:
+            return float(rho0)
+        for inner, outer, rate in zip(grid[1:], grid[:-1], rates[1:], strict=True):
+            if rate >= 0:
+                return float(brentq(lambda rho: self.log_rate(rho, eta), inner, outer, xtol=1e-14))
+        return 0.0
+
+
+def _integrate(
+    log_rate: Callable[[float, float], float],
+    start: float,
+    schedule: Schedule,
+    begin: int,
+    end: int,
+    wanted: npt.NDArray[np.int64],
+) -> tuple[FloatArray, float]:
+    """ln rho at the wanted steps in (begin, end], and at end, from ln rho = start at begin."""
+    def rate(k: float, x: FloatArray) -> list[float]:
+        eta = float(schedule(min(max(k, begin), end - 1)))
+        return [log_rate(float(np.exp(x[0])), eta)]
+
+    times = np.union1d(wanted, [end])
+    result = solve_ivp(rate, (begin, end), [start], method="DOP853", t_eval=times, rtol=_RTOL, atol=1e-12)
+    if not result.success:
+        raise ArithmeticError(f"the slow law could not be integrated: {result.message}")
+    values = result.y[0]
+    return values[: len(wanted)], float(values[-1])

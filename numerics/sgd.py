@@ -1,0 +1,261 @@
+"""Label-noise SGD by its definition, many replicas at a time. Imports no law.
+
+A model knows a state's layout: it makes states, advances them and observes them. `RadialSGD` works in the n + 2 numbers of
+C12, `FullRadialSGD` and `SeparableSGD` in all coordinates. Draws are addressed by (seed, replica, step, sample), so that
+results do not depend on threads, on how steps are cut into calls, or on which replicas run together.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from numerics import streams
+from numerics.problem import Problem, Reduced
+from numerics.schedule import Schedule
+from numerics.specialise import specialise
+from theory.parametrization import Coordinatewise, DiagonalNetwork, Radial
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: |F(u)| beyond this multiple of its start counts as diverged
+DIVERGED = 1e3
+#: steps a call takes at most: bounds the table of learning rates, and the wait for a Ctrl-C
+_LONGEST_CALL = 1 << 16
+_SHORTEST_CALL = 1 << 8
+_SECONDS_PER_CALL = 0.2
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How a step draws: batch size (rows with replacement), label-noise standard deviation sigma, seed."""
+
+    batch: int
+    sigma: float
+    seed: int
+
+
+class Model(Protocol):
+    """A state layout of SGD for one problem and parametrization."""
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """Advance states ``(R, ...)`` in place by len(etas) steps; diverged replicas become NaN."""
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """Named observables of states, each ``(R,)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class RadialSGD:
+    """F(u) = g(|u|) u in reduced coordinates, exact (C12): states (X u, |u|^2, zhat . u), ``(R, n + 2)``."""
+
+    reduced: Reduced
+    parametrization: Radial
+    scale: float
+
+    @cached_property
+    def kernel(self) -> ModuleType:
+        """The compiled kernel."""
+        return specialise("reduced", self.parametrization)
+
+    @cached_property
+    def gram(self) -> FloatArray:
+        """X X^T ``(n, n)``."""
+        return self.reduced.factor @ self.reduced.factor.T
+
+    def start(self, u: FloatArray, replicas: int) -> FloatArray:
+        """States ``(R, n + 2)`` of u ``(d,)``, which lies in span(rows of X, zhat)."""
+        c = self.reduced.coordinates(u)
+        state = np.concatenate([self.reduced.factor @ c[:-1], [c @ c, c[-1]]])
+        return np.tile(state, (replicas, 1))
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """See `Model`."""
+        limit = self._square_limit()
+        arguments = (self.gram, np.asarray(self.reduced.y), etas, noise.batch, noise.sigma, limit)
+        self.kernel.advance(states, replicas, *arguments, _key(noise), streams.PURPOSES["sgd"], first_step)
+
+    def _square_limit(self) -> float:
+        return (DIVERGED * self.scale) ** 2
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """loss, test_loss, norm |w|, rho = |P_N w|, and the radial coordinates nu = zhat . u, r = |u|."""
+        n = self.reduced.n
+        r = np.sqrt(states[:, n])
+        level = np.array([self.kernel.gain.py_func(q) for q in states[:, n]])
+        rows = np.linalg.solve(self.reduced.factor, (states[:, :n] * level[:, None]).T).T
+        c = np.concatenate([rows, (level * states[:, n + 1])[:, None]], axis=1)
+        residual = level[:, None] * states[:, :n] - self.reduced.y
+        return {
+            "loss": 0.5 * np.mean(residual**2, axis=1),
+            "test_loss": self.reduced.test_loss(c),
+            "norm": level * r,
+            "rho": np.abs(c[:, -1]),
+            "nu": states[:, n + 1].copy(),
+            "r": r,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FullRadialSGD:
+    """F(u) = g(|u|) u in all coordinates: states u ``(R, d)``. Ground truth for `RadialSGD`."""
+
+    problem: Problem
+    parametrization: Radial
+    scale: float
+
+    @cached_property
+    def kernel(self) -> ModuleType:
+        """The compiled kernel."""
+        return specialise("radial", self.parametrization)
+
+    def start(self, u: FloatArray, replicas: int) -> FloatArray:
+        """States ``(R, d)`` of u ``(d,)``."""
+        return np.tile(np.asarray(u, float), (replicas, 1))
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """See `Model`."""
+        limit = (DIVERGED * self.scale) ** 2
+        arguments = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, noise.batch, noise.sigma, limit)
+        self.kernel.advance(states, replicas, *arguments, _key(noise), streams.PURPOSES["sgd"], first_step)
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """loss, test_loss, norm |w|, rho = |P_N w|."""
+        level = np.array([self.kernel.gain.py_func(float(u @ u)) for u in states])
+        return _observe_predictor(self.problem, level[:, None] * states)
+
+
+@dataclass(frozen=True, eq=False)
+class SeparableSGD:
+    """w_j = F(theta_j) with one factor or two: states u ``(R, factors, d)``."""
+
+    problem: Problem
+    parametrization: Coordinatewise | DiagonalNetwork
+    scale: float
+
+    @cached_property
+    def kernel(self) -> ModuleType:
+        """The compiled kernel."""
+        return specialise("separable", self.parametrization)
+
+    @property
+    def factors(self) -> int:
+        """Factors per coordinate: 1 or 2."""
+        return len(self.parametrization.factors)
+
+    def start(self, u: FloatArray, replicas: int) -> FloatArray:
+        """States ``(R, factors, d)`` of u ``(p,)``, factor after factor."""
+        return np.tile(np.reshape(u, (self.factors, self.problem.d)), (replicas, 1, 1))
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """See `Model`."""
+        limit = DIVERGED * self.scale
+        arguments = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, noise.batch, noise.sigma, limit)
+        self.kernel.advance(states, replicas, *arguments, _key(noise), streams.PURPOSES["sgd"], first_step)
+
+    def predictor(self, states: FloatArray) -> FloatArray:
+        """w ``(R, d)``."""
+        return np.stack([self.derivatives(state)[0] for state in states])
+
+    def derivatives(self, state: FloatArray) -> FloatArray:
+        """F, F_a, F_b, F_aa, F_ab, F_bb ``(6, d)`` of a state ``(factors, d)``."""
+        out = np.empty((6, self.problem.d))
+        self.kernel.derivatives(np.ascontiguousarray(state), out)
+        return out
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """loss, test_loss, norm |w|, rho = |P_N w|."""
+        return _observe_predictor(self.problem, self.predictor(states))
+
+
+def _observe_predictor(problem: Problem, w: FloatArray) -> dict[str, FloatArray]:
+    return {
+        "loss": problem.train_loss(w),
+        "test_loss": problem.test_loss(w),
+        "norm": np.linalg.norm(w, axis=1),
+        "rho": np.linalg.norm(problem.null_part(w), axis=1),
+    }
+
+
+def _key(noise: Noise) -> npt.NDArray[np.uint64]:
+    return np.array(streams.key(noise.seed), np.uint64)
+
+
+def records(
+    model: Model,
+    states: FloatArray,
+    schedule: Schedule,
+    steps: IntArray,
+    *,
+    noise: Noise,
+    threads: int,
+    tick: Callable[[int], Any] = lambda _: None,
+) -> Iterator[dict[str, FloatArray]]:
+    """Observables at increasing step numbers; steps[0] is the number of the step that the states are about to take.
+
+    Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number of
+    steps done since its last call. Stops early when every replica has diverged.
+    """
+    replicas = np.arange(len(states))
+    with ThreadPoolExecutor(threads) as pool:
+        length, at = _SHORTEST_CALL, int(steps[0])
+        for wanted in steps:
+            while at < wanted:
+                count = min(length, int(wanted) - at)
+                begin = time.perf_counter()
+                _advance(pool, threads, model, states, replicas, schedule(np.arange(at, at + count)), noise, at)
+                at += count
+                tick(count)
+                if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == length:
+                    length = min(2 * length, _LONGEST_CALL)
+            observed = model.observe(states)
+            yield observed
+            if np.all(np.isnan(observed["loss"])):
+                return
+
+
+def _advance(
+    pool: ThreadPoolExecutor,
+    threads: int,
+    model: Model,
+    states: FloatArray,
+    replicas: IntArray,
+    etas: FloatArray,
+    noise: Noise,
+    first_step: int,
+) -> None:
+    """One call of the kernel per thread, each on its own replicas."""
+    edges = np.linspace(0, len(states), threads + 1).astype(int)
+    jobs = [
+        pool.submit(model.advance, states[a:b], replicas[a:b], etas, noise, first_step)
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        if b > a
+    ]
+    for job in jobs:
+        job.result()
+
+
+def simulate(
+    model: Model,
+    states: FloatArray,
+    schedule: Schedule,
+    steps: IntArray,
+    *,
+    noise: Noise,
+    threads: int,
+    tick: Callable[[int], Any] = lambda _: None,
+) -> dict[str, FloatArray]:
+    """Every observable at every step, ``(steps, R)``; NaN after a replica has diverged. Leaves states at steps[-1]."""
+    rows = list(records(model, states, schedule, steps, noise=noise, threads=threads, tick=tick))
+    table = {name: np.full((len(steps), len(states)), np.nan) for name in rows[0]}
+    for i, row in enumerate(rows):
+        for name, values in row.items():
+            table[name][i] = values
+    return table

@@ -1,0 +1,97 @@
+"""A kernel template and a parametrization's formulas become one compiled module, kept on disk between runs.
+
+numba cannot cache a kernel that takes functions as arguments, so the formulas that `theory.lower` writes are put into
+the template's text. The result is a Python file that can be read, named by the hash of everything that it depends on.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import sympy
+
+from numerics.files import write_bytes
+from theory import lower, notation
+from theory.parametrization import DiagonalNetwork, Parametrization, Radial
+
+_HERE = Path(__file__).parent
+_FORMULAS = re.compile(r"# BEGIN FORMULAS.*# END FORMULAS\n", re.DOTALL)
+_NAMES = {"value": "value", "slope_u": "slope_a", "curvature_uu": "curvature_aa"}
+_DECORATOR = '@njit(cache=True, error_model="numpy")\n'
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept: $LATEDECAY_CACHE, else the user's cache folder, else a temporary one."""
+    home = os.environ.get("LATEDECAY_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(home) / "latedecay"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"latedecay-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@cache
+def specialise(template: str, parametrization: Parametrization) -> ModuleType:
+    """The module numerics/kernels/<template>.py with the formulas of this parametrization."""
+    text = _specialised_text(template, parametrization)
+    name = f"latedecay_{template}_{_fingerprint(text)}"
+    path = cache_folder() / f"{name}.py"
+    if not path.exists() or path.read_text() != text:
+        write_bytes(path, text.encode())
+    return _load(name, path)
+
+
+def _specialised_text(template: str, parametrization: Parametrization) -> str:
+    source = (_HERE / "kernels" / f"{template}.py").read_text()
+    formulas = lower.source(_formulas(parametrization)).replace("import math\n", "")
+    formulas = re.sub(r"^def ", _DECORATOR + "def ", formulas, flags=re.MULTILINE)
+    text, count = _FORMULAS.subn(lambda _: formulas + "\n", source)
+    if count != 1:
+        raise RuntimeError(f"kernel template {template} has no formulas block")
+    return text.replace("import numpy as np\n", "import math\n\nimport numpy as np\n", 1)
+
+
+def _formulas(parametrization: Parametrization) -> lower.Functions:
+    """The lowered functions under the names and arguments that the templates use."""
+    functions = lower.functions(parametrization)
+    if isinstance(parametrization, Radial):
+        return {name: functions[name] for name in ("gain", "gain_slope")}
+    if isinstance(parametrization, DiagonalNetwork):
+        return functions
+    return _as_two_factors(functions)
+
+
+def _as_two_factors(functions: lower.Functions) -> lower.Functions:
+    """One factor u under the names of two, a = u and b ignored."""
+    pair = (notation.a, notation.b)
+    renamed = {
+        _NAMES[name]: (pair, expression.subs(notation.u, notation.a))
+        for name, (_, expression) in functions.items()
+    }
+    zero = (pair, sympy.S.Zero)
+    return {**renamed, "slope_b": zero, "curvature_ab": zero, "curvature_bb": zero}
+
+
+def _fingerprint(text: str) -> str:
+    """Of all that the machine code depends on; numba itself only looks at the one file's age."""
+    parts = [text, numba.__version__, (_HERE / "streams.py").read_text(), (_HERE / "kernels/linear.py").read_text()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # numba pickles a function by its module's name
+    spec.loader.exec_module(module)
+    return module
