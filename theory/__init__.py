@@ -1,0 +1,1 @@
+"""Symbolic derivations: one sympy expression per parametrization, everything else follows from it."""

@@ -1,0 +1,77 @@
+"""The one table of symbols: name in formulas, name in options, shape, meaning, LaTeX.
+
+Formulas everywhere in this package use the names of this table, and options spell them out. Source: the field's usual
+notation (Li, Wang, Arora 2022; Damian, Ma, Lee 2021; Ren, Ma, Ying 2024).
+"""
+
+from dataclasses import dataclass
+
+import sympy
+
+# Scalars of the derivations. Positivity is declared where the mathematics has it: sympy then merges powers.
+r = sympy.Symbol("r", positive=True)
+q = sympy.Symbol("q", positive=True)
+rho = sympy.Symbol("rho", positive=True)
+u = sympy.Symbol("u", real=True)
+a = sympy.Symbol("a", real=True)
+b = sympy.Symbol("b", real=True)
+D = sympy.Symbol("D", positive=True)
+eta = sympy.Symbol("eta", positive=True)
+B = sympy.Symbol("B", positive=True)
+sigma = sympy.Symbol("sigma", positive=True)
+beta = sympy.Symbol("beta", positive=True)
+n = sympy.Symbol("n", positive=True)
+frobenius = sympy.Symbol("X_F", positive=True)  # Frobenius norm of X
+label_norm = sympy.Symbol("y_norm", positive=True)
+w_mn_norm = sympy.Symbol("w_mn_norm", positive=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table: a symbol, the option that sets it ('' for none), shape, meaning, LaTeX."""
+
+    symbol: str
+    option: str
+    shape: str
+    meaning: str
+    latex: str
+
+
+TABLE = (
+    Entry("X", "data", "(n, d)", "training inputs, rows x_i, full row rank, n < d", "X"),
+    Entry("y", "data", "(n,)", "training labels", "y"),
+    Entry("w_star", "data", "(d,)", "teacher", "w_\\star"),
+    Entry("u", "", "(p,)", "trainable parameter; for a diagonal network the concatenation of a and b", "u"),
+    Entry("a", "", "(d,)", "first factor of a diagonal network", "a"),
+    Entry("b", "", "(d,)", "second factor of a diagonal network", "b"),
+    Entry("w", "", "(d,)", "effective linear predictor F(u)", "w"),
+    Entry("J", "", "(d, p)", "Jacobian of F", "J"),
+    Entry("A", "", "(n, p)", "X J, rows g_i = gradient of f_i", "A"),
+    Entry("K", "", "(n, n)", "tangent-kernel Gram matrix A A^T", "K"),
+    Entry("C", "", "(n, n)", "stationary covariance of the residuals X F(u) - y", "C"),
+    Entry("S", "", "(p, p)", "stationary covariance of the parameters, A^T K^-1 C K^-1 A", "S"),
+    Entry("H", "", "(p, p)", "Hessian of the train loss; A^T A / n on the manifold", "H"),
+    Entry("P_T", "", "(p, p)", "projector on the tangent space of the manifold", "P_T"),
+    Entry("L", "", "scalar", "train loss |X F(u) - y|^2 / (2 n)", "L"),
+    Entry("R", "", "scalar", "test loss", "R"),
+    Entry("M", "", "set", "minima manifold, X F(u) = y", "\\mathcal{M}"),
+    Entry("w_mn", "", "(d,)", "minimum-norm interpolator", "w_{\\mathrm{mn}}"),
+    Entry("r", "", "scalar", "norm of u", "r"),
+    Entry("q", "", "scalar", "squared norm of u (in kernels); residual vector (in noise derivations)", "q"),
+    Entry("rho", "rho0", "scalar", "norm of the part of w in the null space of X", "\\rho"),
+    Entry("nu", "", "scalar", "norm of the part of u in the null space of X", "\\nu"),
+    Entry("D", "depth", "scalar", "depth, real, at least 1", "D"),
+    Entry("eta", "eta", "scalar", "learning rate", "\\eta"),
+    Entry("B", "batch", "scalar", "batch size, drawn with replacement", "B"),
+    Entry("sigma", "sigma", "scalar", "standard deviation of the label noise", "\\sigma"),
+    Entry("beta", "momentum", "scalar", "heavy-ball momentum", "\\beta"),
+    Entry("n", "n", "scalar", "number of training samples", "n"),
+    Entry("d", "d", "scalar", "dimension of the inputs", "d"),
+)
+
+LATEX = {
+    rho: "\\rho",
+    frobenius: "\\|X\\|_F",
+    label_norm: "\\|y\\|",
+    w_mn_norm: "\\|w_{\\mathrm{mn}}\\|",
+}
