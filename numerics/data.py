@@ -235,7 +235,7 @@ def _npz_arrays(path: Path) -> dict[str, FloatArray]:
     _check_file(path)
     axes = {"X": 2, "y": 1, "w_star": 1, "X_test": 2, "y_test": 1, "u0": 1}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             found = {name: archive[name] for name in axes if name in archive.files}
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, zlib.error) as error:
         raise InputError("data", path, f"is not a readable .npz file ({error})", "save it with numpy.savez") from None
