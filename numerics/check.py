@@ -1,0 +1,134 @@
+"""A claim's prediction against an observation: what agreement means, and the verdict.
+
+"Agrees" means that the confidence interval of observed - predicted lies inside a margin stated beforehand, not that a test
+failed to reject. The margin has named parts: rounding, model (the size of the terms that the theorem neglects) and
+resolution (the discrepancy that the check undertakes to detect). Too small a sample therefore fails; it cannot pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm, t
+
+Verdict = Literal["pass", "fail", "outside conditions"]
+
+#: family-wise probability that one run of a job shows a fail where every claim holds
+FALSE_ALARM = 1e-3
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What |observed - predicted| may be, in units of the observable: rounding + model + resolution."""
+
+    rounding: float = 0.0
+    model: float = 0.0
+    resolution: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Half-width of the margin."""
+        return self.rounding + self.model + self.resolution
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. ``critical`` is the number of standard errors that the confidence interval reaches to either side.
+
+    ``side`` "both": observed = predicted within the margin; "upper": observed <= predicted + margin; "lower" likewise.
+    """
+
+    claim: str
+    quantity: str
+    predicted: float
+    observed: float
+    sem: float
+    margin: Margin
+    critical: float
+    conditions: dict[str, bool] = field(default_factory=dict)
+    side: Literal["both", "upper", "lower"] = "both"
+
+    @property
+    def discrepancy(self) -> float:
+        """observed - predicted."""
+        return self.observed - self.predicted
+
+    @property
+    def z(self) -> float:
+        """Discrepancy in standard errors; 0 where both vanish."""
+        if self.discrepancy == 0:
+            return 0.0
+        return float(self.discrepancy / self.sem) if self.sem > 0 else float(np.copysign(np.inf, self.discrepancy))
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The claim's conditions that do not hold here."""
+        return tuple(name for name, holds in self.conditions.items() if not holds)
+
+    @property
+    def verdict(self) -> Verdict:
+        """pass, fail, or outside conditions."""
+        if self.broken:
+            return "outside conditions"
+        reach = self.critical * self.sem
+        high = self.side == "lower" or self.discrepancy + reach <= self.margin.total
+        low = self.side == "upper" or self.discrepancy - reach >= -self.margin.total
+        return "pass" if high and low else "fail"
+
+    def record(self) -> dict[str, object]:
+        """The entry of summary.json."""
+        return {
+            "claim": self.claim,
+            "quantity": self.quantity,
+            "predicted": self.predicted,
+            "observed": self.observed,
+            "sem": self.sem,
+            "z": self.z,
+            "margin": {
+                "rounding": self.margin.rounding,
+                "sampling": self.critical * self.sem,
+                "model": self.margin.model,
+                "resolution": self.margin.resolution,
+            },
+            "side": self.side,
+            "broken_conditions": list(self.broken),
+            "verdict": self.verdict,
+        }
+
+
+def critical_value(comparisons: int, replicas: int, false_alarm: float = FALSE_ALARM) -> float:
+    """Standard errors to either side so that all intervals of a run cover together with probability 1 - false_alarm.
+
+    Bonferroni over the comparisons; Student's t with replicas - 1 degrees of freedom, as standard errors are estimated.
+    """
+    tail = false_alarm / (2 * max(comparisons, 1))
+    return float(t.isf(tail, replicas - 1)) if replicas > 1 else float(norm.isf(tail))
+
+
+def mean_and_sem(values: npt.NDArray[np.float64], axis: int = -1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean over replicas and its standard error, replicas that diverged (NaN) left out; sem NaN for fewer than two."""
+    alive = np.sum(np.isfinite(values), axis=axis)
+    filled = np.where(np.isfinite(values), values, 0.0)
+    count = np.maximum(alive, 1)
+    mean = np.sum(filled, axis=axis) / count
+    deviation = np.where(np.isfinite(values), values - np.expand_dims(mean, axis), 0.0)
+    variance = np.sum(deviation**2, axis=axis) / np.maximum(alive - 1, 1)
+    sem = np.where(alive > 1, np.sqrt(variance / count), np.nan)
+    return np.where(alive > 0, mean, np.nan), sem
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The checks as lines of text: claim, quantity, predicted, observed +- sem, z, verdict."""
+    header = f"{'claim':5}  {'quantity':46}  {'predicted':>11}  {'simulated':>11} ± {'sem':9}  {'z':>6}  verdict"
+    lines = [header, "-" * len(header)]
+    for check in checks:
+        relation = {"both": " ", "upper": "≤", "lower": "≥"}[check.side]
+        reason = f" ({', '.join(check.broken)})" if check.broken else ""
+        z = f"{check.z:6.2f}" if abs(check.z) < 1000 else "  >999"
+        lines.append(
+            f"{check.claim:5}  {check.quantity:46}  {relation}{check.predicted:10.5g}  {check.observed:11.5g} ± "
+            f"{check.sem:<9.2g}  {z}  {check.verdict}{reason}"
+        )
+    return "\n".join(lines)
