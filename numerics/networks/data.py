@@ -132,14 +132,15 @@ def mnist1d() -> Raw:
 
 
 def digit_parity(*, n_train: int, components: int, seed: int) -> Examples:
-    """Digits as ``components`` whitened principal components, labelled even (0) or odd (1)."""
+    """Digits as their first ``components`` principal components, jointly scaled to unit variance; even 0, odd 1."""
     images, labels = digits()
     flat = images.reshape(len(images), -1)
     if not 0 < components <= flat.shape[1]:
         raise InputError("components", components, f"must lie between 1 and {flat.shape[1]}", "ask for fewer")
     centred = flat - flat.mean(axis=0)
-    _, values, axes = np.linalg.svd(centred, full_matrices=False)
-    scores = centred @ axes[:components].T * (np.sqrt(len(flat)) / values[:components])
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    scores = centred @ axes[:components].T
+    scores /= scores.std()
     rows = balanced(labels, n_train, seed)
     rest = np.setdiff1d(np.arange(len(labels)), rows)
     return Examples(scores[rows], labels[rows] % 2, scores[rest], labels[rest] % 2, 2)

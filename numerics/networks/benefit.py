@@ -1,0 +1,82 @@
+"""What late decay gains, from the final losses of branches: rank correlation, reduction, and the control's drift."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from numerics.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Relative change from the first to the last decay step, paired by seed: mean, standard error, 95 % interval."""
+
+    mean: float
+    sem: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Benefit:
+    """One kind of noise. ``correlation``: Spearman's, decay step against mean final loss; ``per_seed`` its mean over
+    single seeds with standard error ``per_seed_sem``; ``monotone``: the mean falls at every decay step; ``change``: see
+    Change; ``at_decay``: Pearson's between test loss at decay and final test loss, all branches.
+    """
+
+    steps: tuple[int, ...]
+    mean: Array
+    sem: Array
+    correlation: float
+    pooled: float
+    per_seed: float
+    per_seed_sem: float
+    monotone: bool
+    change: Change
+    at_decay: float
+
+
+def paired_change(first: Array, last: Array) -> Change:
+    """Mean of (last − first)/mean(first) over seeds ``(s,)`` with a Student interval. Needs at least 2 seeds."""
+    if len(first) < 2:
+        raise InputError("seeds", len(first), "leave no standard error", "use at least 2 seeds")
+    ratio = (last - first) / first.mean()
+    sem = float(ratio.std(ddof=1) / np.sqrt(len(ratio)))
+    half = float(stats.t.ppf(0.975, len(ratio) - 1)) * sem
+    return Change(float(ratio.mean()), sem, float(ratio.mean()) - half, float(ratio.mean()) + half)
+
+
+def benefit(steps: Array, final: Array, at_decay: Array) -> Benefit:
+    """From decay steps ``(k,)``, final test losses ``(k, seeds)`` and test losses at decay ``(k, seeds)``."""
+    single = np.array([_rank_correlation(steps, column) for column in final.T])
+    mean = final.mean(axis=1)
+    return Benefit(
+        steps=tuple(int(step) for step in steps),
+        mean=mean,
+        sem=final.std(axis=1, ddof=1) / np.sqrt(final.shape[1]),
+        correlation=_rank_correlation(steps, mean),
+        pooled=_rank_correlation(np.repeat(steps, final.shape[1]), final.ravel()),
+        per_seed=float(single.mean()),
+        per_seed_sem=float(single.std(ddof=1) / np.sqrt(len(single))),
+        monotone=bool((np.diff(mean) < 0).all()),
+        change=paired_change(final[0], final[-1]),
+        at_decay=float(np.corrcoef(at_decay.ravel(), final.ravel())[0, 1]),
+    )
+
+
+def _rank_correlation(first: Array, second: Array) -> float:
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def saturation(steps: NDArray[np.int64], observed: Array, *, within: float) -> int:
+    """The first of ``steps (m,)`` from which the observed training loss ``(m,)`` stays within ``within`` of its end.
+
+    ``observed[k]`` is the mean over the steps up to ``steps[k]``; the end is the last quarter's mean.
+    """
+    end = observed[-max(1, len(observed) // 4) :].mean()
+    off = np.flatnonzero(observed > end * (1 + within))
+    return int(steps[off[-1]]) if len(off) else int(steps[0])

@@ -1,0 +1,149 @@
+"""Train and test loss over a surface in weight space: batched, resumable; and what "open" and "closed" mean as numbers.
+
+Losses are on clean labels and inputs exactly as given: no augmentation, and test examples never trained on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.func import grad, hessian, vmap
+
+from numerics.errors import InputError
+from numerics.networks import checkpoint
+from numerics.networks.data import Array, Examples
+from numerics.networks.flat import FlatModel
+from numerics.networks.losses import LOSSES
+from numerics.networks.planes import Surface
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Field:
+    """The loss as a function on weight space, for training (first) and held-out (second) examples."""
+
+    model: FlatModel
+    inputs: tuple[Tensor, Tensor]
+    targets: tuple[Tensor, Tensor]
+    loss: str
+
+    @classmethod
+    def of(cls, model: FlatModel, examples: Examples, loss: str, dtype: torch.dtype) -> "Field":
+        """The field of a network and its examples."""
+        x = torch.as_tensor(examples.x, dtype=dtype), torch.as_tensor(examples.x_test, dtype=dtype)
+        labels = examples.labels, examples.labels_test
+        y = tuple(torch.as_tensor(examples.targets(part), dtype=dtype) for part in labels)
+        return cls(model, x, (y[0], y[1]), loss)
+
+    def at(self, theta: Tensor, part: int) -> Tensor:
+        """The loss at theta ``(p,)`` on part 0 (train) or 1 (held out)."""
+        return LOSSES[self.loss](self.model(theta, self.inputs[part]), self.targets[part])
+
+    def many(self, theta: Tensor) -> Array:
+        """Losses ``(m, 2)`` at theta ``(m, p)``, train and held out, one batched pass."""
+        with torch.no_grad():
+            both = [vmap(lambda weights, part=part: self.at(weights, part))(theta) for part in (0, 1)]
+        return torch.stack(both, dim=1).double().numpy()
+
+
+def grid_losses(
+    field: Field, surface: Surface, a: Array, b: Array, *, folder: Path, mark: str, chunk: int, report: Report
+) -> Array:
+    """Losses ``(len(a), len(b), 2)`` on the grid; chunks of points, saved as it goes, resumed after a kill.
+
+    ``mark`` names the surface: a saved grid of another is refused with InputError.
+    """
+    coordinates = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
+    losses = _resume(folder, mark, len(coordinates))
+    points = torch.as_tensor(coordinates, dtype=surface.origin.dtype)
+    saved = len(losses)
+    while len(losses) < len(points):
+        losses = np.concatenate([losses, field.many(surface.points(points[len(losses) : len(losses) + chunk]))])
+        if len(losses) - saved >= 16 * chunk or len(losses) == len(points):
+            saved = len(losses)
+            checkpoint.save(_grid_file(folder), {"losses": losses}, {"mark": mark})
+            report(f"landscape: {saved} of {len(points)} points")
+    return losses.reshape(len(a), len(b), 2)
+
+
+def _grid_file(folder: Path) -> Path:
+    return folder / f"grid{checkpoint.SUFFIX}"
+
+
+def _resume(folder: Path, mark: str, count: int) -> Array:
+    if not _grid_file(folder).exists():
+        return np.empty((0, 2))
+    arrays, settings = checkpoint.load(_grid_file(folder))
+    if settings["mark"] != mark or len(arrays["losses"]) > count:
+        raise InputError("grid", _grid_file(folder), "belongs to other settings", "choose another --out, or delete it")
+    return arrays["losses"]
+
+
+@dataclass(frozen=True)
+class Openness:
+    """How open a valley is. ``border``: share of the border inside the level set ``level``; ``ratio``: smaller over
+    larger curvature at the minimum ``at (2,)`` of value ``minimum``. A valley through the plane has border > 0 and
+    ratio near 0; a closed bowl has border 0 and a ratio of order 1.
+    """
+
+    border: float
+    ratio: float
+    curvatures: tuple[float, float]
+    minimum: float
+    at: tuple[float, float]
+    level: float
+
+
+def border_share(losses: Array, level: float) -> float:
+    """Share of the border of losses ``(na, nb)``, each of the four sides counted alike, where loss ≤ ``level``."""
+    sides: list[NDArray[np.float64]] = [losses[0], losses[-1], losses[:, 0], losses[:, -1]]
+    return float(np.mean([np.mean(side <= level) for side in sides]))
+
+
+def openness(field: Field, surface: Surface, part: int, a: Array, b: Array, losses: Array, *, above: float) -> Openness:
+    """Openness of part 0 (train) or 1 (held out) at the level ``above`` over its own minimum on the surface.
+
+    The minimum starts from the best grid point and is refined by Newton steps with exact derivatives in (a, b).
+    """
+    function = _on_surface(field, surface, part)
+    best = np.unravel_index(np.argmin(losses), losses.shape)
+    start = np.array([a[best[0]], b[best[1]]])
+    at = _refined(function, start, losses[best], bounds=((a[0], a[-1]), (b[0], b[-1])))
+    minimum = float(function(torch.as_tensor(at)))
+    small, large = np.linalg.eigvalsh(hessian(function)(torch.as_tensor(at)).numpy())
+    level = minimum + above
+    ratio = float(small / large) if large > 0 else float("nan")
+    return Openness(border_share(losses, level), ratio, (small, large), minimum, (at[0], at[1]), level)
+
+
+def _on_surface(field: Field, surface: Surface, part: int) -> Callable[[Tensor], Tensor]:
+    """The loss as a function of coordinates ``(2,)``, in double precision."""
+    double = Field(
+        field.model,
+        (field.inputs[0].double(), field.inputs[1].double()),
+        (field.targets[0].double(), field.targets[1].double()),
+        field.loss,
+    )
+    smooth = Surface(surface.origin.double(), surface.axes.double(), surface.bend.double(), surface.explained)
+    return lambda coordinates: double.at(smooth.points(coordinates[None])[0], part)
+
+
+def _refined(
+    function: Callable[[Tensor], Tensor], start: Array, value: float, bounds: tuple[tuple[float, float], ...]
+) -> Array:
+    """A local minimum near ``start`` within the grid; the start itself where nothing is lower."""
+    slope = grad(function)
+    found = minimize(
+        lambda c: float(function(torch.as_tensor(c))),
+        start,
+        jac=lambda c: slope(torch.as_tensor(c)).numpy(),
+        bounds=bounds,
+        method="L-BFGS-B",
+    )
+    return np.asarray(found.x) if found.fun < value else start
