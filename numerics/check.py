@@ -2,7 +2,8 @@
 
 "Agrees" means that the confidence interval of observed - predicted lies inside a margin stated beforehand, not that a test
 failed to reject. The margin has named parts: rounding, model (the size of the terms that the theorem neglects) and
-resolution (the discrepancy that the check undertakes to detect). Too small a sample therefore fails; it cannot pass.
+resolution (the discrepancy that the check undertakes to detect). A sample too small for the margin cannot pass: the
+verdict is then "outside conditions", unless the whole interval lies outside the margin, which is a fail.
 """
 
 from collections.abc import Sequence
@@ -63,18 +64,31 @@ class Check:
         return float(self.discrepancy / self.sem) if self.sem > 0 else float(np.copysign(np.inf, self.discrepancy))
 
     @property
+    def reach(self) -> float:
+        """Half-width of the confidence interval; infinite where the standard error is unknown."""
+        return self.critical * self.sem if np.isfinite(self.sem) else float("inf")
+
+    @property
     def broken(self) -> tuple[str, ...]:
-        """The claim's conditions that do not hold here."""
-        return tuple(name for name, holds in self.conditions.items() if not holds)
+        """The conditions that do not hold here, one of them being that the sample resolves the margin."""
+        broken = tuple(name for name, holds in self.conditions.items() if not holds)
+        undecided = self.reach > self.margin.total and not self._outside
+        return (*broken, "sample too small for the margin") if undecided else broken
+
+    @property
+    def _outside(self) -> bool:
+        """Whether the whole confidence interval lies outside the margin."""
+        above = self.discrepancy - self.reach > self.margin.total
+        below = self.discrepancy + self.reach < -self.margin.total
+        return {"both": above or below, "upper": above, "lower": below}[self.side]
 
     @property
     def verdict(self) -> Verdict:
         """pass, fail, or outside conditions."""
-        if self.broken:
+        if self.broken or not np.isfinite(self.discrepancy):
             return "outside conditions"
-        reach = self.critical * self.sem
-        high = self.side == "lower" or self.discrepancy + reach <= self.margin.total
-        low = self.side == "upper" or self.discrepancy - reach >= -self.margin.total
+        high = self.side == "lower" or self.discrepancy + self.reach <= self.margin.total
+        low = self.side == "upper" or self.discrepancy - self.reach >= -self.margin.total
         return "pass" if high and low else "fail"
 
     def record(self) -> dict[str, object]:
@@ -88,7 +102,7 @@ class Check:
             "z": self.z,
             "margin": {
                 "rounding": self.margin.rounding,
-                "sampling": self.critical * self.sem,
+                "sampling": self.reach,
                 "model": self.margin.model,
                 "resolution": self.margin.resolution,
             },

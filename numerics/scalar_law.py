@@ -43,7 +43,11 @@ class SlowState:
 
 @dataclass(frozen=True)
 class SlowPath:
-    """The law along a run, each ``(steps,)``: rho and floor, the small-eta limit's, and the quasistatic remainder of ln rho."""
+    """The law along a run, each ``(steps,)``: rho, floor and test loss, the small-eta limit's, and the first neglected term.
+
+    ``remainder`` is that term in ln rho; ``test_loss`` is R on the manifold plus its share of the fluctuations, NaN where
+    the law's maker knew no test loss.
+    """
 
     step: npt.NDArray[np.int64]
     rho: FloatArray
@@ -51,6 +55,7 @@ class SlowPath:
     rho_small_eta: FloatArray
     floor_small_eta: FloatArray
     remainder: FloatArray
+    test_loss: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +208,21 @@ class RadialLaw:
         grid = np.linspace(rho_low, rho_high, 9)
         return min(stability_limit(self.manifold.kernel(float(rho)), batch=self.batch) for rho in grid)
 
+    def predictor_spread(self, rho: float, eta: float, rows: FloatArray) -> FloatArray:
+        """Covariance ``(n + 1, n + 1)`` of c = (Q w, zhat . w) around the manifold; rows ``(n, n)`` = X Q^T.
+
+        w moves by J J^T X^T K^-1 q when the residual is q, with J J^T = g^2 + ((r g)'^2 - g^2) uhat uhat^T.
+        """
+        r = self.manifold.radius(rho)
+        norm, slope = self.manifold.functions["norm"](r), self.manifold.functions["norm_slope"](r)
+        level = norm / r
+        K = self.manifold.kernel(rho)
+        c = np.append(np.linalg.solve(rows, self.manifold.y), rho) / norm
+        moved = level**2 * np.vstack([rows.T, np.zeros(len(rows))])
+        moved += (slope**2 - level**2) * np.outer(c, self.manifold.y / norm)
+        W = np.linalg.solve(K, moved.T).T
+        return np.asarray(W @ Fluctuations(K, eta, self.batch).covariance(self.sigma) @ W.T)
+
     def path(self, rho0: float, schedule: Schedule, steps: npt.NDArray[np.int64]) -> SlowPath:
         """The law from rho0 at steps[0] along increasing step numbers, in both forms.
 
@@ -220,6 +240,7 @@ class RadialLaw:
             rho_small_eta=small,
             floor_small_eta=np.array(floors),
             remainder=np.array([state.remainder for state in states]),
+            test_loss=np.full(len(steps), np.nan),
         )
 
     def _floor_small(self, rho: float, eta: float) -> float:

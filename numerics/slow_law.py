@@ -147,6 +147,7 @@ class SeparableLaw:
             rho_small_eta=np.array([self.rho(u) for u in small]),
             floor_small_eta=np.array([self._floor_small(u, float(eta)) for u, eta in zip(small, etas, strict=True)]),
             remainder=np.array([remainder for _, remainder in fluctuations]),
+            test_loss=np.array([self.problem.test_loss(self.tangent(u).derivatives[0]) for u in points]),
         )
 
     def _floor_small(self, u: FloatArray, eta: float) -> float:

@@ -1,0 +1,65 @@
+"""The one figure style: colour-blind-safe (Okabe, Ito 2008), readable in print, no LaTeX installation."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+COLOURS = {
+    "simulation": "#0072B2",
+    "law": "#D55E00",
+    "small-eta": "#009E73",
+    "reference": "#555555",
+    "second": "#CC79A7",
+    "third": "#E69F00",
+    "fourth": "#56B4E9",
+}
+
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "mathtext.fontset": "dejavusans",
+}
+
+
+def new_figure(rows: int, columns: int, *, width: float = 7.2, height: float = 2.7) -> "tuple[Figure, list[Axes]]":
+    """A figure of rows x columns panels in the style, drawn without a display; height is per row, in inches."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    return figure, list(axes)
+
+
+def band(ax: "Axes", x: FloatArray, mean: FloatArray, sem: FloatArray, label: str, colour: str = "simulation") -> None:
+    """Mean with a band of two standard errors, outlined so that it shows under a line."""
+    ax.fill_between(x, mean - 2 * sem, mean + 2 * sem, color=COLOURS[colour], alpha=0.35, linewidth=0.8, label=label)
+    ax.plot(x, mean, color=COLOURS[colour], linewidth=0.7, alpha=0.8)
+
+
+def letter(axes: "list[Axes]") -> None:
+    """(a), (b), ... before each title."""
+    for ax, mark in zip(axes, "abcdefghijkl", strict=False):
+        ax.set_title(f"({mark}) {ax.get_title()}", loc="left")

@@ -1,0 +1,5 @@
+"""`python -m numerics.run`."""
+
+from numerics.run.cli import main
+
+main()

@@ -1,0 +1,221 @@
+"""`python -m numerics.run JOB`: the command line. One clear line and exit code 2 for bad input, 130 for Ctrl-C."""
+
+import difflib
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from numerics.errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+
+JOBS = {
+    "phase1": "Phase I: the train loss falls to its floor (C1, C2).",
+    "phase2": "Phase II: the large learning rate drifts along the manifold of minima (C2-C6).",
+    "phase3": "Phase III: after decay, relaxation onto the manifold (C7).",
+    "late-decay": "Many decay times off one trunk: final test loss against decay step (C8).",
+}
+
+#: modules that add commands of their own; imported only when the command is asked for, as they may need torch
+PLUGINS = {
+    "bench": "numerics.run.bench",
+    "networks": "numerics.run.networks",
+    "network-law": "numerics.run.network_law",
+}
+
+Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a .csv file")]
+Rows = Annotated[int | None, typer.Option(help="training rows [20; a file: all]")]
+Features = Annotated[int | None, typer.Option(help="random Fourier features; 0 keeps the columns")]
+Target = Annotated[str | None, typer.Option(help="digits: parity or class; csv: column of y")]
+Shape = Annotated[str, typer.Option(help="radial, coordinatewise, diagonal-difference, diagonal-product, sinh, tanh")]
+Depth = Annotated[float | None, typer.Option(help="depth D, real, at least 1 [3]")]
+Gamma = Annotated[float | None, typer.Option(help="the paper's gamma = D - 1, instead of --depth")]
+Eta = Annotated[str, typer.Option(help="learning rate, or auto: a share of the stability limit")]
+Fraction = Annotated[float, typer.Option(help="that share")]
+Batch = Annotated[int, typer.Option(help="batch size, drawn with replacement")]
+Sigma = Annotated[float, typer.Option(help="standard deviation of the fresh label noise")]
+Rho0 = Annotated[str, typer.Option(help="start: distance from the minimum-norm solution, or auto: 1.5 |w_mn|")]
+Steps = Annotated[str, typer.Option(help="steps of the large learning rate, or auto: from the law (C6)")]
+DecayAt = Annotated[str, typer.Option(help="step of the decay, or auto")]
+DecayFactor = Annotated[float, typer.Option(help="eta is divided by this at the decay")]
+Replicas = Annotated[int, typer.Option(help="independent runs")]
+Records = Annotated[int, typer.Option(help="points along a curve")]
+Seed = Annotated[int, typer.Option(help="of everything random")]
+Threads = Annotated[int, typer.Option(help="results do not depend on it")]
+Out = Annotated[Path | None, typer.Option(help="folder for figure, netCDF and summary.json [out/JOB]")]
+Small = Annotated[bool, typer.Option("--small", help="a few seconds: fewer rows, replicas and records")]
+Force = Annotated[bool, typer.Option("--force", help="run above the stability limit, and report the divergence")]
+
+
+def _job_command(job: str) -> Callable[..., None]:
+    def command(
+        data: Data = "digits",
+        n: Rows = None,
+        features: Features = None,
+        target: Target = None,
+        parametrization: Shape = "radial",
+        depth: Depth = None,
+        gamma: Gamma = None,
+        eta: Eta = "auto",
+        eta_fraction: Fraction = 0.6,
+        batch: Batch = 4,
+        sigma: Sigma = 0.1,
+        rho0: Rho0 = "auto",
+        steps: Steps = "auto",
+        decay_at: DecayAt = "auto",
+        decay_factor: DecayFactor = 10.0,
+        replicas: Replicas = 64,
+        records: Records = 200,
+        seed: Seed = 0,
+        threads: Threads = 2,
+        out: Out = None,
+        small: Small = False,
+        force: Force = False,
+    ) -> None:
+        options = {name: value for name, value in locals().items() if name != "job"}
+        options["depth"] = _depth(options.pop("depth"), options.pop("gamma"))
+        options["out"] = out or Path("out") / job
+        run_job(job, options)
+
+    command.__doc__ = JOBS[job]
+    return command
+
+
+for _job in JOBS:
+    app.command(_job)(_job_command(_job))
+
+
+def _depth(depth: float | None, gamma: float | None) -> float:
+    if depth is not None and gamma is not None and depth != gamma + 1:
+        raise InputError("gamma", gamma, f"contradicts depth = {depth:g} (gamma = D - 1)", "give one of the two")
+    if gamma is not None:
+        if not gamma >= 0:
+            raise InputError("gamma", gamma, "is negative", "give gamma = D - 1 of at least 0")
+        return gamma + 1
+    return 3.0 if depth is None else depth
+
+
+def run_job(job: str, options: dict[str, Any]) -> None:
+    """Validate, compute, write, print."""
+    started = time.perf_counter()
+    from threadpoolctl import threadpool_limits
+
+    from numerics.files import prepare_folder
+    from numerics.run import report
+    from numerics.run.settings import validated
+    from numerics.run.system import make_system
+
+    settings = validated(job=job, **_automatic(options))
+    folder = prepare_folder(settings.out)
+    module = importlib.import_module(f"numerics.run.{job.replace('-', '_')}")
+    with threadpool_limits(1), Progress(job) as progress:  # small matrices; more threads would change bits
+        outcome = module.run(make_system(settings), progress.tick, progress.begin)
+    picture = report.write(outcome, folder, started)
+    typer.echo(report.text(outcome))
+    typer.echo(f"\npicture: {picture}\ncurves:  {folder / (job + '.nc')}\nsummary: {folder / 'summary.json'}")
+
+
+def _automatic(options: dict[str, Any]) -> dict[str, Any]:
+    """Texts that stand for a number or "auto"."""
+    kinds = {"eta": float, "rho0": float, "steps": int, "decay_at": int}
+    return options | {name: _number_or_auto(name, options[name], kind) for name, kind in kinds.items()}
+
+
+def _number_or_auto(name: str, text: str, kind: type[int] | type[float]) -> object:
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+        if kind is int and value != int(value):
+            raise ValueError
+        return kind(value)
+    except (ValueError, OverflowError):
+        what = "a whole number" if kind is int else "a number"
+        raise InputError(name.replace("_", "-"), text, f"is neither {what} nor auto", "give one of them") from None
+
+
+class Progress:
+    """A bar on the terminal, started when the number of steps is known."""
+
+    def __init__(self, job: str) -> None:
+        self.job, self.bar = job, None
+
+    def begin(self, total: int) -> None:
+        """Show the bar."""
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, desc=self.job, unit=" steps", unit_scale=True, file=sys.stderr, leave=False)
+
+    def tick(self, steps: int) -> None:
+        """Move it."""
+        if self.bar is not None:
+            self.bar.update(steps)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 (unexpected), 2 (bad input) or 130 (Ctrl-C)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _load_plugins(arguments)
+        code = app(arguments, standalone_mode=False)
+    except InputError as error:
+        _refuse(str(error))
+    except TyperException as error:
+        _refuse(_usage_line(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted: nothing half-written is left behind", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(code or 0)
+
+
+def _refuse(line: str) -> None:
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage_line(error: TyperException) -> str:
+    """typer's complaint in one line, with the nearest command or option."""
+    message = " ".join(error.format_message().split())
+    option = getattr(error, "option_name", None)
+    if option is not None and message.startswith("No such option"):
+        known = [name for parameter in error.ctx.command.params for name in parameter.opts]  # type: ignore[attr-defined]
+        return f"unknown option {option}; " + _nearest(option, known, "see --help")
+    if message.startswith("No such command"):
+        jobs = [*JOBS, *PLUGINS]
+        word = message.split("'")[1]
+        return f"unknown job {word}; " + _nearest(word, jobs, f"choose {', '.join(jobs)}")
+    return message
+
+
+def _nearest(word: str, known: list[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def _load_plugins(arguments: list[str]) -> None:
+    """Let the module behind the command register itself; all of them for the help page."""
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, module in PLUGINS.items():
+        if first == name or first is None:
+            try:
+                importlib.import_module(module).register(app)
+            except ModuleNotFoundError as error:
+                if first == name:
+                    remedy = "pip install 'latedecay[torch]'" if error.name == "torch" else "install it"
+                    raise InputError("module", error.name, "is not installed", remedy) from None
