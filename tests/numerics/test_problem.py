@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from numerics.errors import InputError
 from numerics.problem import Problem
@@ -50,6 +51,25 @@ def test_rows_factor_into_a_triangle_and_an_orthonormal_basis(problem):
     assert np.all(np.triu(problem.factor, 1) == 0)
     assert np.all(np.diag(problem.factor) > 0)
     assert np.all(problem.gram == problem.gram.T)
+
+
+def test_the_row_basis_is_orthonormal_at_a_condition_number_near_the_limit():
+    X = gaussian(6, 20_000)
+    X[5] = X[0] + 1e-7 * X[5]
+    problem = Problem(X, np.ones(6))
+    assert problem.condition_number > 1e13
+    np.testing.assert_allclose(problem.row_basis @ problem.row_basis.T, np.eye(6), atol=1e-14)
+    np.testing.assert_allclose(problem.factor @ problem.row_basis, X, atol=1e-13)
+
+
+def test_bits_do_not_depend_on_the_number_of_blas_threads():
+    X = gaussian(40, 9000)
+    bits = []
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            problem = Problem(X, X[:, 0])
+            bits.append(problem.row_basis.tobytes() + problem.factor.tobytes())
+    assert bits[0] == bits[1]
 
 
 @each_problem
