@@ -267,14 +267,14 @@ def _chunks(X: FloatArray) -> list[slice]:
 
 
 def _triangle(X: FloatArray) -> FloatArray:
-    """Lower-triangular F ``(n, n)``, diagonal >= 0, with F F^T = X X^T; by orthogonal steps, which X X^T would not be."""
+    """Lower-triangular F ``(n, n)``, diagonal >= 0, with F F^T = X X^T, without squaring the condition of X."""
     pieces = [np.asarray(np.linalg.qr(X[:, chunk].T, mode="r")) for chunk in _chunks(X)]
     triangle = np.asarray(np.linalg.qr(np.concatenate(pieces), mode="r"))
     return np.asarray(triangle.T * np.where(np.diag(triangle) < 0, -1.0, 1.0))
 
 
 def _row_basis(X: FloatArray, triangle: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Q ``(n, d)`` with orthonormal rows and F ``(n, n)`` lower-triangular with X = F Q, from F to rounding x condition.
+    """Q ``(n, d)`` with orthonormal rows and F ``(n, n)`` lower-triangular with X = F Q, given F up to rounding.
 
     F^-1 X is orthonormal only to rounding times the condition number of X; what is missing is a triangle close to 1.
     """
