@@ -39,9 +39,7 @@ def null_direction(problem: Problem, seed: int, u0: FloatArray | None = None) ->
     norm = float(np.linalg.norm(part))
     if not norm > 1e-8 * np.linalg.norm(start):
         raise InputError("null part of u0", norm, "is zero to rounding", "give a u0 outside the span of the rows of X")
-    # Once more at unit length: a start that lies almost in the row space leaves its rounding behind.
-    direction = problem.null_part(part / norm)
-    return np.asarray(direction / np.linalg.norm(direction))
+    return np.asarray(part / norm)
 
 
 def on_manifold(problem: Problem, rho0: float, direction: FloatArray) -> FloatArray:
@@ -90,10 +88,11 @@ def separable_from_predictor(
     u = (low + high) / 2
     width = high - low
     for _ in range(_MAX_ITERATIONS):
-        excess = value(u) - w
-        low = np.where(excess <= 0, u, low)
-        high = np.where(excess >= 0, u, high)
-        following = _newton_or_bisect(u, excess, slope(u), low, high, width)
+        with np.errstate(over="ignore"):  # inside the bracket a steep value may still overflow: bisection then
+            excess = value(u) - w
+            low = np.where(excess <= 0, u, low)
+            high = np.where(excess >= 0, u, high)
+            following = _newton_or_bisect(u, excess, slope(u), low, high, width)
         width = np.abs(following - u)
         if np.all(width <= 2 * _EPS * np.abs(following)):
             return following

@@ -87,6 +87,24 @@ def test_numeric_inversion_is_exact_to_rounding(name):
     np.testing.assert_allclose(start.separable_from_predictor(value, slope, w), u, rtol=8 * EPS, atol=0)
 
 
+def test_numeric_inversion_does_not_creep_down_a_steep_side():
+    calls = []
+
+    def value(u):
+        calls.append(u)
+        return np.sinh(u)
+
+    # Newton's method alone overshoots to 346 and comes down to the root 260 in steps of 1.
+    u = start.separable_from_predictor(value, np.cosh, np.sinh([260.0]))
+    assert u[0] == pytest.approx(260, rel=1e-15)
+    assert len(calls) < 40
+
+
+def test_numeric_inversion_takes_overflow_for_a_bound():
+    u = start.separable_from_predictor(np.sinh, np.cosh, np.array([1e300]))
+    assert u[0] == pytest.approx(np.arcsinh(1e300), rel=1e-15)
+
+
 def test_numeric_inversion_needs_no_slope_worth_following():
     # A zero slope everywhere leaves bisection alone, which has to arrive at the same root.
     value, _ = SEPARABLE["u + u^3"]
