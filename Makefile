@@ -1,5 +1,6 @@
 # `make run` and `make test` need Python 3.11 or newer, git and make; everything else is installed into .venv.
-# PYTHON=python3.12 make run   uses another interpreter.    ARGS='--depth 3' make run   passes options to the job.
+# make run PYTHON=python3.12   uses another interpreter.    make run ARGS='--depth 3'   passes options to the job, which
+# ends by saying where its picture lies.
 
 PYTHON ?= python3
 ARGS ?=
@@ -13,7 +14,6 @@ PIP_WHEEL_SHA256 := 9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d92015
 
 run: $(VENV)/.installed-run
 	$(BIN)/python -m numerics.run phase2 --out $(OUT) $(ARGS)
-	@echo "The picture:" $(OUT)/*.png "(also as SVG and PDF, with the curves and summary.json beside it)"
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
