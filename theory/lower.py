@@ -112,9 +112,12 @@ def _split_sign(expression: Expr, x: Symbol) -> Expr:
 
 def _join_sign(term: Expr, x: Symbol, m: Symbol, s: Symbol) -> Expr:
     """c m^k or c s m^k as a power of x where it is one, else as x |x|^(k-1) (k >= 1) or sign(x) |x|^k."""
-    k, odd = term.as_powers_dict().get(m, sympy.S.Zero), term.has(s)
-    rest = term / m**k / s if odd else term / m**k
-    rest = rest.subs({m: sympy.Abs(x), s: sympy.sign(x)})
+    if term == 0:
+        return term
+    k, odd = sympy.expand(sympy.powsimp(m * term.diff(m) / term)), term.has(s)
+    rest = sympy.powsimp(term / m**k / s if odd else term / m**k)
+    if k.has(m) or rest.has(m, s):
+        return term.subs({m: sympy.Abs(x), s: sympy.sign(x)})
     if (k.is_odd and odd) or (k.is_even and not odd):
         return rest * x**k
     if not odd:
