@@ -72,8 +72,15 @@ class Check:
     def broken(self) -> tuple[str, ...]:
         """The conditions that do not hold here, one of them being that the sample resolves the margin."""
         broken = tuple(name for name, holds in self.conditions.items() if not holds)
-        undecided = self.reach > self.margin.total and not self._outside
+        undecided = not self._inside and not self._outside and (self.side != "both" or self.reach > self.margin.total)
         return (*broken, "sample too small for the margin") if undecided else broken
+
+    @property
+    def _inside(self) -> bool:
+        """Whether the whole confidence interval lies inside the margin."""
+        above = self.discrepancy + self.reach > self.margin.total
+        below = self.discrepancy - self.reach < -self.margin.total
+        return not {"both": above or below, "upper": above, "lower": below}[self.side]
 
     @property
     def _outside(self) -> bool:
@@ -87,9 +94,7 @@ class Check:
         """pass, fail, or outside conditions."""
         if self.broken or not np.isfinite(self.discrepancy):
             return "outside conditions"
-        high = self.side == "lower" or self.discrepancy + self.reach <= self.margin.total
-        low = self.side == "upper" or self.discrepancy - self.reach >= -self.margin.total
-        return "pass" if high and low else "fail"
+        return "pass" if self._inside else "fail"
 
     def record(self) -> dict[str, object]:
         """The entry of summary.json."""

@@ -1,5 +1,7 @@
 """The one figure style: colour-blind-safe (Okabe, Ito 2008), readable in print, no LaTeX installation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,17 +42,23 @@ STYLE: dict[str, Any] = {
 }
 
 
-def new_figure(rows: int, columns: int, *, width: float = 7.2, height: float = 2.7) -> "tuple[Figure, list[Axes]]":
-    """A figure of rows x columns panels in the style, drawn without a display; height is per row, in inches."""
+@contextmanager
+def style() -> Iterator[None]:
+    """The style, for everything drawn inside."""
     from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        yield
+
+
+def new_figure(rows: int, columns: int, *, width: float = 7.2, height: float = 2.7) -> "tuple[Figure, list[Axes]]":
+    """A figure of rows x columns panels, drawn without a display; height is per row, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    return figure, list(axes)
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
 
 
 def band(ax: "Axes", x: FloatArray, mean: FloatArray, sem: FloatArray, label: str, colour: str = "simulation") -> None:
@@ -62,4 +70,6 @@ def band(ax: "Axes", x: FloatArray, mean: FloatArray, sem: FloatArray, label: st
 def letter(axes: "list[Axes]") -> None:
     """(a), (b), ... before each title."""
     for ax, mark in zip(axes, "abcdefghijkl", strict=False):
-        ax.set_title(f"({mark}) {ax.get_title()}", loc="left")
+        title = ax.get_title()
+        ax.set_title("")
+        ax.set_title(f"({mark}) {title}", loc="left")

@@ -32,20 +32,22 @@ _RTOL = 1e-10
 
 @dataclass(frozen=True)
 class SlowState:
-    """The slow law's answer at one rho: rates of ln rho per step, floors of the train loss, and the first neglected term."""
+    """The slow law's answer at one rho: floors of the train loss, and the sizes of the two terms that the law neglects.
 
-    log_rate: float
+    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``spread`` = tr C / |y|^2, the relative variance
+    of the predictions: the law is the leading term of an expansion in it.
+    """
+
     floor: float
-    log_rate_small_eta: float
-    floor_small_eta: float
-    remainder: float
+    lag: float
+    spread: float
 
 
 @dataclass(frozen=True)
 class SlowPath:
     """The law along a run, each ``(steps,)``: rho, floor and test loss, the small-eta limit's, and the first neglected term.
 
-    ``remainder`` is that term in ln rho; ``test_loss`` is R on the manifold plus its share of the fluctuations, NaN where
+    ``remainder`` is its size in ln rho; ``test_loss`` is R on the manifold plus its share of the fluctuations, NaN where
     the law's maker knew no test loss.
     """
 
@@ -76,8 +78,11 @@ class RadialManifold:
         return lower.python(lower.functions(self.parametrization))
 
     def radius(self, rho: float) -> float:
-        """r = |u| where |w| = r g(r) = sqrt(|w_mn|^2 + rho^2). Newton in ln r: exact at once for a power law."""
-        target = float(np.hypot(self.norm_w_mn, rho))
+        """r = |u| at w_mn + rho zhat."""
+        return self.radius_of_norm(float(np.hypot(self.norm_w_mn, rho)))
+
+    def radius_of_norm(self, target: float) -> float:
+        """r = |u| where |w| = r g(r) = target. Newton in ln r: exact at once for a power law."""
         norm, slope = self.functions["norm"], self.functions["norm_slope"]
         r = 1.0
         for _ in range(100):
@@ -88,7 +93,7 @@ class RadialManifold:
                 return r
         if abs(norm(r) / target - 1) < 1e-12:
             return r
-        raise InputError("rho", rho, "is out of reach of this parametrization", "choose a smaller rho0")
+        raise InputError("|w|", target, "is out of reach of this parametrization", "choose a smaller rho0")
 
     def kernel(self, rho: float) -> FloatArray:
         """K ``(n, n)`` at rho."""
@@ -176,18 +181,16 @@ class RadialLaw:
     sigma: float
 
     def state(self, rho: float, eta: float) -> SlowState:
-        """Rates, floors and the remainder at rho. Raises InputError above the stability limit there."""
+        """Floor and neglected terms at rho. Raises InputError above the stability limit there."""
         manifold, n = self.manifold, self.manifold.y.size
         K, slope, log_mobility = manifold.kernel(rho), manifold.kernel_slope(rho), manifold.log_mobility(rho)
         fluctuations = Fluctuations(K, eta, self.batch)
         C = fluctuations.covariance(self.sigma)
         pull = np.linalg.solve(K, slope) * (eta / (2 * n) * log_mobility)
         return SlowState(
-            log_rate=-float(np.sum(pull * C)),
             floor=float(np.trace(C) / (2 * n)),
-            log_rate_small_eta=self.log_rate_small_eta(rho, eta),
-            floor_small_eta=floor_small_eta(K, eta=eta, batch=self.batch, sigma=self.sigma),
-            remainder=float(np.sum(pull * fluctuations.accumulated(C))),
+            lag=float(np.sum(pull * fluctuations.accumulated(C))),
+            spread=float(np.trace(C) / (manifold.y @ manifold.y)),
         )
 
     def log_rate(self, rho: float, eta: float) -> float:
@@ -233,13 +236,15 @@ class RadialLaw:
         etas = schedule(steps)
         states = [self.state(a, eta) for a, eta in zip(rho, etas, strict=True)]
         floors = [self._floor_small(a, eta) for a, eta in zip(small, etas, strict=True)]
+        spreads = np.array([state.spread for state in states])
+        neglected = np.append(0.0, np.cumsum(np.abs(np.diff(np.log(rho))) * (spreads[1:] + spreads[:-1]) / 2))
         return SlowPath(
             step=steps,
             rho=rho,
             floor=np.array([state.floor for state in states]),
             rho_small_eta=small,
             floor_small_eta=np.array(floors),
-            remainder=np.array([state.remainder for state in states]),
+            remainder=np.array([state.lag for state in states]) + neglected,
             test_loss=np.full(len(steps), np.nan),
         )
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import numerics
 from numerics import files
 from numerics.check import Check, mean_and_sem, table
+from numerics.plotting import style
 from numerics.run.settings import Settings
 from numerics.run.system import System
 from numerics.scalar_law import SlowPath
@@ -169,9 +170,11 @@ def _attributes(name: str) -> dict[str, str]:
 def write(outcome: Outcome, folder: Path, started: float) -> Path:
     """Figure, netCDF file and, last, summary.json into folder. Returns the picture's path."""
     job = outcome.settings.job
-    figure, curves, content = outcome.draw(outcome), dataset(outcome), summary(outcome, started)
-    files.write_netcdf(folder / f"{job}.nc", curves)
-    pictures = files.write_figure(folder / job, figure)
+    curves, content = dataset(outcome), summary(outcome, started)
+    with style():
+        figure = outcome.draw(outcome)
+        files.write_netcdf(folder / f"{job}.nc", curves)
+        pictures = files.write_figure(folder / job, figure)
     files.write_json(folder / "summary.json", content)
     return pictures[-1]
 

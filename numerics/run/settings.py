@@ -35,13 +35,13 @@ class Settings(BaseModel):
     eta: float | Auto = "auto"
     eta_fraction: float = Field(AUTO_ETA, gt=0, lt=1)
     batch: int = Field(4, ge=1)
-    sigma: float = Field(0.1, ge=0)
+    sigma: float = Field(0.03, ge=0)
     rho0: float | Auto = "auto"
     steps: int | Auto = "auto"
     decay_at: int | Auto = "auto"
     decay_factor: float = Field(10.0, gt=1)
-    replicas: int = Field(64, ge=2)
-    records: int = Field(200, ge=10)
+    replicas: int = Field(48, ge=2)
+    records: int = Field(400, ge=10)
     seed: int = Field(0, ge=0, lt=2**64)
     threads: int = Field(2, ge=1)
     out: Path
@@ -89,5 +89,5 @@ def _check_positive(settings: Settings) -> None:
 
 def _made_small(settings: Settings) -> Settings:
     """The same job in a few seconds: fewer replicas and records; named data give fewer rows."""
-    changes = {"replicas": min(settings.replicas, 24), "records": min(settings.records, 60)}
+    changes = {"replicas": min(settings.replicas, 24), "records": min(settings.records, 100)}
     return settings.model_copy(update=changes)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numerics import data, start
+from numerics import data, noise_floor, start
 from numerics.errors import InputError
+from numerics.gradient_flow import Flow, radial_flow, separable_flow
 from numerics.problem import Problem, Reduced
 from numerics.run.settings import AUTO_RHO, AUTO_RHO0, Settings
 from numerics.scalar_law import RadialLaw, RadialManifold, SlowPath
-from numerics.schedule import Schedule
+from numerics.schedule import Constant, Schedule
 from numerics.sgd import Noise, RadialSGD, SeparableSGD, simulate
 from numerics.slow_law import SeparableLaw
 from theory import lower
@@ -174,6 +175,56 @@ class RadialSystem(System):
         u = start.radial_from_predictor(w, self.manifold.radius(self.rho0))
         return self.model.start(u, self.settings.replicas)
 
+    def random_states(self) -> FloatArray:
+        """Every replica at one random start with |w| = rho0, off the manifold; its part in ker X points along zhat."""
+        u = start.random_start(self.problem, 1.0, self.settings.seed)
+        null = float(np.linalg.norm(self.problem.null_part(u)))
+        u = u - self.problem.null_part(u) + null * self.direction
+        return self.model.start(u * self.manifold.radius_of_norm(self.rho0), self.settings.replicas)
+
+    def flow(self, state: FloatArray, times: FloatArray) -> Flow:
+        """Gradient flow from one replica's state."""
+        return radial_flow(self.model, state, times)
+
+    def _rho_of(self, end: FloatArray) -> float:
+        """rho on the manifold that the flow's point ``(n + 1,)`` relaxes to."""
+        return float(abs(self.manifold.relaxed(end[-1], np.linalg.norm(end))))
+
+    def floor_at(self, flow: Flow) -> float:
+        """The floor where the flow ends."""
+        return self.law.state(self._rho_of(flow.end), self.eta).floor
+
+    def floor_after(
+        self, flow: Flow, table: dict[str, FloatArray], steps: IntArray, late: npt.NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Steps and floor along the slow path that leaves from the rho observed at the first late record."""
+        if not self.stable:
+            return steps[late].astype(float), np.full(len(late), np.nan)
+        rho = float(np.nanmean(table["rho_slow"][late[0]]))
+        return steps[late].astype(float), self.law.path(rho, Constant(self.eta), steps[late]).floor
+
+    def slowest_mode_rate(self, state: FloatArray) -> tuple[float, float]:
+        """Rate at which the slowest residual mode dies out without noise, from a state; and lambda_min(K) (C7)."""
+        ends = self.flow(state, np.array([0.0, 1.0])).end
+        K = self.manifold.kernel(self._rho_of(ends))
+        return _slowest_mode_rate(lambda times: self.flow(state, times), K)
+
+    def test_loss_remainder(self, law: SlowPath) -> float:
+        """What rho's neglected term and the fluctuations' own share amount to in the final test loss."""
+        rho = float(law.rho[-1])
+        bare = float(self.reduced.test_loss(self.point(rho)))
+        shifted = float(self.reduced.test_loss(self.point(rho * (1 + float(law.remainder[-1])))))
+        return abs(shifted - bare) + abs(float(law.test_loss[-1]) - bare)
+
+    def largest_rise(self) -> float:
+        """C8: R at w_mn less its least value on the ray, 1/2 rho*^2 for an isotropic test loss."""
+        if self.reduced.T is None:
+            return float("nan")
+        along = self.reduced.T[:, -1]
+        gap = along @ (self.reduced.t - self.reduced.T @ self.reduced.c_mn)
+        best = max(0.0, float(gap / (along @ along)))
+        return 0.5 * best**2 * float(along @ along)
+
     def slow_rho(self, table: dict[str, FloatArray]) -> FloatArray:
         """rho after relaxation onto the manifold, in closed form."""
         return np.abs(self.manifold.relaxed(table["nu"], table["r"]))
@@ -210,9 +261,9 @@ class RadialSystem(System):
             return float(_MIN_AUTO_STEPS)
         return self.law.steps_between(self.rho0, target, self.eta)
 
-    def relaxation_steps(self, eta: float, rho: float) -> float:
+    def relaxation_steps(self, rho: float) -> float:
         """n / (eta lambda_min(K)): steps in which the slowest residual mode falls by e (C7)."""
-        return float(self.problem.n / (eta * np.linalg.eigvalsh(self.manifold.kernel(rho))[0]))
+        return float(self.problem.n / (self.eta * np.linalg.eigvalsh(self.manifold.kernel(rho))[0]))
 
     def selection_record(self) -> dict[str, object]:
         """C5 for this problem: small eta, and at the eta of the job."""
@@ -264,6 +315,42 @@ class SeparableSystem(System):
         """Every replica at u0."""
         return self.model.start(self.u0, self.settings.replicas)
 
+    def random_states(self) -> FloatArray:
+        """Every replica at one random start with |w| = rho0, off the manifold."""
+        w = start.random_start(self.problem, self.rho0, self.settings.seed)
+        return self.model.start(_separable_start(self.parametrization, w, self.settings.depth), self.settings.replicas)
+
+    def flow(self, state: FloatArray, times: FloatArray) -> Flow:
+        """Gradient flow from one replica's state."""
+        return separable_flow(self.model, state, times)
+
+    def floor_at(self, flow: Flow) -> float:
+        """The floor where the flow ends."""
+        return noise_floor.floor(flow.kernel[-1], eta=self.eta, batch=self.settings.batch, sigma=self.settings.sigma)
+
+    def floor_after(
+        self, flow: Flow, table: dict[str, FloatArray], steps: IntArray, late: npt.NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Steps and floor along the slow path that leaves from the flow's end at step 0."""
+        if not self.stable:
+            return steps[late].astype(float), np.full(len(late), np.nan)
+        u0 = self.law.onto_manifold(flow.end)
+        path = self.law.path(u0, Constant(self.eta), np.append(0, steps[late]))
+        return steps[late].astype(float), path.floor[1:]
+
+    def slowest_mode_rate(self, state: FloatArray) -> tuple[float, float]:
+        """Rate at which the slowest residual mode dies out without noise, from a state; and lambda_min(K) (C7)."""
+        K = self.law.tangent(self.law.onto_manifold(state.ravel())).K
+        return _slowest_mode_rate(lambda times: self.flow(state, times), K)
+
+    def test_loss_remainder(self, law: SlowPath) -> float:
+        """The fluctuations' share of the test loss, bounded by the mean train loss in the same units; and rho's term."""
+        return float(law.test_loss[-1] * abs(law.remainder[-1]) + law.floor[-1])
+
+    def largest_rise(self) -> float:
+        """No ray, no bound."""
+        return float("nan")
+
     def slow_rho(self, table: dict[str, FloatArray]) -> FloatArray:
         """|P_N w|; its O(eta) offset from the manifold is in the law's remainder."""
         return table["rho"]
@@ -276,9 +363,9 @@ class SeparableSystem(System):
         """Steps until the law has slowed to a stated share of its first speed."""
         return self.law.steps_until(AUTO_RHO, self.u0, self.eta)
 
-    def relaxation_steps(self, eta: float, rho: float) -> float:
+    def relaxation_steps(self, rho: float) -> float:
         """n / (eta lambda_min(K)) at the start (C7)."""
-        return float(self.problem.n / (eta * np.linalg.eigvalsh(self.law.tangent(self.u0).K)[0]))
+        return float(self.problem.n / (self.eta * np.linalg.eigvalsh(self.law.tangent(self.u0).K)[0]))
 
     def selection_record(self) -> dict[str, object]:
         """The flattest point of this parametrization is not the minimum-norm one in general."""
@@ -287,6 +374,15 @@ class SeparableSystem(System):
     def selection_text(self) -> str:
         """C5 concerns radial parametrizations."""
         return "C5: another implicit bias: the flattest point is not the minimum-norm one in general"
+
+
+def _slowest_mode_rate(flow: Callable[[FloatArray], Flow], K: FloatArray) -> tuple[float, float]:
+    """(rate, lambda_min): the projection of the residual on K's softest eigenvector, over two of its relaxation times."""
+    values, vectors = np.linalg.eigh(K)
+    time = len(K) / float(values[0])
+    found = flow(np.array([0.0, 2.0, 4.0]) * time)
+    along = np.abs(found.residual[1:] @ np.linalg.eigh(found.kernel[-1])[1][:, 0])
+    return float(len(K) * np.log(along[0] / along[1]) / (2 * time)), float(np.linalg.eigvalsh(found.kernel[-1])[0])
 
 
 def _separable_start(parametrization: Coordinatewise | DiagonalNetwork, w: FloatArray, depth: float) -> FloatArray:

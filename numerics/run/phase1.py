@@ -1,0 +1,152 @@
+"""Phase I: from a random start the train loss falls to its floor (C1, C2)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numerics.check import Check, Margin, critical_value, mean_and_sem
+from numerics.gradient_flow import Flow
+from numerics.plotting import COLOURS, band, letter, new_figure
+from numerics.run.phase2 import LOSS_RESOLUTION, conditions, stability_check
+from numerics.run.report import Outcome
+from numerics.run.system import System
+from numerics.schedule import Constant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: steps after saturation, in units of the longest that saturation may take: they show the floor
+_AFTER = 3.0
+_SEARCHES = 6
+
+
+def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any]) -> Outcome:
+    """Simulate Phase I from a random start with |w| = rho0, and bound it by gradient flow."""
+    system.require_stable()
+    states = system.random_states()
+    flow = _flow_to_floor(system, states[0])
+    bound = _longest_saturation(system, flow)
+    total = int((1 + _AFTER) * bound) if system.settings.steps == "auto" else system.settings.steps
+    steps = _step_numbers(total, system.settings.records)
+    schedule = Constant(system.eta)
+    begin(total)
+    simulation = system.simulate(states, schedule, steps, tick)
+    floor = system.floor_after(flow, simulation, steps, np.flatnonzero(steps >= min(bound, total // 2)))
+    found = checks(system, flow, bound, steps, simulation, floor) if system.stable else [stability_check(simulation)]
+    time = flow.time / system.eta
+    return Outcome(
+        system=system,
+        eta=system.eta,
+        schedule={"steps": total},
+        step=steps,
+        simulation=simulation,
+        law=None,
+        checks=found,
+        draw=draw,
+        notes=[system.selection_text()],
+        curves={
+            "gradient_flow_loss": (time, flow.loss),
+            "saturation_bound": (time, flow.loss[0] * np.exp(-2 * flow.slowest_rate * flow.time)),
+            "floor": floor,
+        },
+    )
+
+
+def _step_numbers(total: int, records: int) -> IntArray:
+    """Records spaced evenly in the logarithm, to see the fall, and four times as many evenly, to measure the floor."""
+    log = np.geomspace(1, total, records).astype(np.int64)
+    even = np.linspace(0, total, 4 * records + 1).astype(np.int64)
+    return np.union1d(log, even)
+
+
+def _flow_to_floor(system: System, state: FloatArray) -> Flow:
+    """Gradient flow, followed until its loss is below the floor of SGD."""
+    duration = 20 * system.eta
+    for _ in range(_SEARCHES * 4):
+        times = np.concatenate([[0.0], np.geomspace(duration * 1e-5, duration, 240)])
+        flow = system.flow(state, times)
+        if flow.loss[-1] < 0.1 * _floor(system, flow):
+            return flow
+        duration *= 3
+    return flow
+
+
+def _floor(system: System, flow: Flow) -> float:
+    """The floor at the flow's end; a millionth of the start where there is no noise."""
+    found = system.floor_at(flow) if system.stable else 0.0
+    return found if found > 0 else 1e-6 * float(flow.loss[0])
+
+
+def _longest_saturation(system: System, flow: Flow) -> float:
+    """C1 in steps: ln(L_0 / L_floor) / (2 mu eta)."""
+    return float(np.log(flow.loss[0] / _floor(system, flow)) / (2 * flow.slowest_rate * system.eta))
+
+
+def checks(
+    system: System,
+    flow: Flow,
+    bound: float,
+    steps: IntArray,
+    simulation: dict[str, FloatArray],
+    floor: tuple[FloatArray, FloatArray],
+) -> list[Check]:
+    """C1 on the flow and on SGD, C2 after saturation."""
+    critical = critical_value(3, system.settings.replicas)
+    excess = (np.log(flow.loss / flow.loss[0]) + 2 * flow.slowest_rate * flow.time)[1:]
+    along = Check(
+        "C1", "gradient flow: max ln(L / bound)", 0.0, float(np.max(excess)), 0.0, Margin(rounding=1e-6), critical, side="upper"
+    )
+    return [along, _saturation_check(system, bound, steps, simulation, floor, critical),
+            _floor_check(system, steps, simulation, floor, critical)]
+
+
+def _saturation_check(
+    system: System, bound: float, steps: IntArray, simulation: dict[str, FloatArray], floor: tuple[FloatArray, FloatArray], critical: float
+) -> Check:
+    """The first record at which each replica's loss is at its floor comes before the bound."""
+    reached = simulation["loss"] <= floor[1][0]
+    first = np.where(reached.any(axis=0), steps[np.argmax(reached, axis=0)].astype(float), np.inf)
+    mean, sem = mean_and_sem(first)
+    margin = Margin(rounding=1.0, model=float(np.max(np.diff(steps))))
+    return Check("C1", "steps until the loss is at its floor", bound, float(mean), float(sem), margin, critical, conditions(system), side="upper")
+
+
+def _floor_check(
+    system: System, steps: IntArray, simulation: dict[str, FloatArray], floor: tuple[FloatArray, FloatArray], critical: float
+) -> Check:
+    late = steps >= floor[0][0]
+    predicted = float(np.mean(np.interp(steps[late], *floor)))
+    # records are denser early on; every one is compared with the floor of its own step
+    ratio = np.mean(simulation["loss"][late] / np.interp(steps[late], *floor)[:, None], axis=0)
+    mean, sem = mean_and_sem(ratio)
+    margin = Margin(resolution=LOSS_RESOLUTION * predicted)
+    return Check("C2", "train loss after saturation", predicted, float(mean) * predicted, float(sem) * predicted, margin, critical, conditions(system))
+
+
+def draw(outcome: Outcome) -> "Figure":
+    """Train loss against steps, on a logarithmic and on a linear scale of time."""
+    figure, axes = new_figure(1, 2, height=3.0)
+    step, (mean, sem) = outcome.step, outcome.mean("loss")
+    for ax, scale in zip(axes, ("log", "linear"), strict=True):
+        shown = step > 0 if scale == "log" else step >= outcome.curves["floor"][0][0]
+        band(ax, step[shown], mean[shown], sem[shown], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")
+        ax.plot(*outcome.curves["floor"], color=COLOURS["law"], label="floor by the law (C2)")
+        ax.set_xlabel("SGD step")
+        ax.set_ylabel("train loss")
+    for name, style, label in (("saturation_bound", ":", "bound (C1)"), ("gradient_flow_loss", "--", "gradient flow")):
+        x, y = outcome.curves[name]
+        shown = (x >= 1) & (y > 0.3 * np.nanmin(mean[1:]))
+        axes[0].plot(x[shown], y[shown], style, color=COLOURS["reference"], label=label)
+    axes[0].set_xscale("log")
+    axes[0].set_yscale("log")
+    axes[0].set_title("the loss saturates ...")
+    axes[0].legend()
+    axes[1].set_ylim(bottom=0)
+    axes[1].set_title("... at the predicted floor")
+    letter(axes)
+    return figure

@@ -1,0 +1,185 @@
+"""Phase III: after decay the iterate relaxes onto the manifold and aligns with the test minimum (C7)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numerics.check import Check, Margin, critical_value, mean_and_sem
+from numerics.plotting import COLOURS, band, letter, new_figure
+from numerics.run.phase2 import BURN_IN, LOSS_RESOLUTION, RHO_RESOLUTION, conditions, stability_check
+from numerics.run.report import Outcome
+from numerics.run.system import System
+from numerics.scalar_law import SlowPath
+from numerics.schedule import StepDecay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: relative discrepancy that the check of the relaxation rate undertakes to detect
+RATE_RESOLUTION = 0.02
+_SHOWN_BEFORE = 3.0  # burn-ins of the large learning rate
+
+
+def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any]) -> Outcome:
+    """Simulate from rho0 on the manifold, decay, and relax."""
+    system.require_stable()
+    decay_at = decay_step(system)
+    after = relaxation_length(system)
+    steps = _step_numbers(decay_at, after, system.settings.records)
+    schedule = StepDecay(system.eta, decay_at, system.settings.decay_factor)
+    law = system.path(schedule, steps) if system.stable else None
+    begin(int(steps[-1]))
+    states = system.states_on_manifold()
+    before, later = steps[steps <= decay_at], steps[steps >= decay_at]
+    first = system.simulate(states, schedule, before, tick)
+    rate = system.slowest_mode_rate(states[0])
+    second = system.simulate(states, schedule, later, tick)
+    simulation = {name: np.concatenate([first[name], second[name][1:]]) for name in first}
+    found = [stability_check(simulation)] if law is None else checks(system, law, steps, decay_at, simulation, rate)
+    return Outcome(
+        system=system,
+        eta=system.eta,
+        schedule={"steps": int(steps[-1]), "decay_at": decay_at},
+        step=steps,
+        simulation=simulation,
+        law=law,
+        checks=found,
+        draw=lambda outcome: draw(outcome, decay_at),
+        notes=alignment_notes(system, law),
+    )
+
+
+def decay_step(system: System) -> int:
+    """As given, or when the fluctuations of the large learning rate have become stationary."""
+    if system.settings.decay_at != "auto":
+        return system.settings.decay_at
+    return int(_SHOWN_BEFORE * BURN_IN * system.relaxation_steps(system.rho0))
+
+
+def relaxation_length(system: System) -> int:
+    """Steps of the small learning rate: three burn-ins, so that two thirds show the new floor."""
+    burn_in = BURN_IN * system.relaxation_steps(system.rho0) * system.settings.decay_factor
+    return int(3 * burn_in) if system.settings.steps == "auto" else max(system.settings.steps - decay_step(system), 1)
+
+
+def _step_numbers(decay_at: int, after: int, records: int) -> IntArray:
+    """Records before the decay; after it as many evenly spaced in the logarithm, and twice as many evenly."""
+    before = np.linspace(0, decay_at, records // 2 + 1).astype(np.int64)
+    log = decay_at + np.geomspace(1, after, records // 2).astype(np.int64)
+    even = decay_at + np.linspace(0, after, 2 * records + 1).astype(np.int64)
+    return np.unique(np.concatenate([before, log, even]))
+
+
+def checks(
+    system: System,
+    law: SlowPath,
+    steps: IntArray,
+    decay_at: int,
+    simulation: dict[str, FloatArray],
+    rate: tuple[float, float],
+) -> list[Check]:
+    """C7: the new floor, rho that stays, the rate of relaxation, the final test loss."""
+    critical = critical_value(4, system.settings.replicas)
+    found = [
+        _floor_check(system, law, steps, decay_at, simulation, critical),
+        _stay_check(system, law, simulation, critical),
+        _rate_check(rate, critical),
+    ]
+    if system.problem.test_kind is not None:
+        found.append(test_loss_check(system, law, simulation["test_loss"][-8:].mean(axis=0), critical, "C7"))
+    return found
+
+
+def _floor_check(
+    system: System, law: SlowPath, steps: IntArray, decay_at: int, simulation: dict[str, FloatArray], critical: float
+) -> Check:
+    burn_in = BURN_IN * system.relaxation_steps(float(law.rho[-1])) * system.settings.decay_factor
+    late = steps >= min(decay_at + burn_in, steps[-1])
+    mean, sem = mean_and_sem(np.mean(simulation["loss"][late] / law.floor[late, None], axis=0))
+    predicted = float(np.mean(law.floor[late]))
+    held = conditions(system) | {"longer than the burn-in": bool(steps[-1] >= decay_at + burn_in)}
+    margin = Margin(model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted)
+    return Check(
+        "C7", "train loss after decay", predicted, float(mean) * predicted, float(sem) * predicted, margin, critical, held
+    )
+
+
+def _stay_check(system: System, law: SlowPath, simulation: dict[str, FloatArray], critical: float) -> Check:
+    mean, sem = mean_and_sem(simulation["rho_slow"][-1])
+    predicted = float(law.rho[-1])
+    margin = Margin(model=abs(predicted * law.remainder[-1]), resolution=RHO_RESOLUTION * predicted)
+    return Check("C7", "rho at the end", predicted, float(mean), float(sem), margin, critical, conditions(system))
+
+
+def _rate_check(rate: tuple[float, float], critical: float) -> Check:
+    """Noise-free decay of the slowest residual mode, from a state at the decay step."""
+    observed, predicted = rate
+    margin = Margin(resolution=RATE_RESOLUTION * predicted)
+    return Check("C7", "relaxation rate, n times lambda_min(K)", predicted, observed, 0.0, margin, critical)
+
+
+def test_loss_check(
+    system: System, law: SlowPath, final: FloatArray, critical: float, claim: str, label: str = "final test loss"
+) -> Check:
+    """Final test loss ``(R,)`` against R at the point of the manifold that the law gives, plus its fluctuations."""
+    mean, sem = mean_and_sem(final)
+    predicted = float(law.test_loss[-1])
+    margin = Margin(
+        model=system.test_loss_remainder(law), resolution=RHO_RESOLUTION * predicted
+    )
+    return Check(claim, label, predicted, float(mean), float(sem), margin, critical, conditions(system))
+
+
+def alignment_notes(system: System, law: SlowPath | None) -> list[str]:
+    """C5, and the alignment with a known teacher at rho = 0."""
+    lines = [system.selection_text()]
+    if system.problem.norm_w_star is not None:
+        cosine = system.problem.norm_w_mn / system.problem.norm_w_star
+        lines.append(f"C7: at rho = 0, cos(w, w_star) = |w_mn| / |w_star| = {cosine:.4f} for clean labels")
+    return lines
+
+
+def draw(outcome: Outcome, decay_at: int) -> "Figure":
+    """Train loss and test loss around the decay, and the relaxation on a logarithmic scale."""
+    figure, axes = new_figure(2, 2)
+    step, law = outcome.step, outcome.law
+    panels = (("loss", "floor", "train loss"), ("rho_slow", "rho", r"$\rho$"), ("test_loss", "test_loss", "test loss"))
+    for ax, (name, predicted, label) in zip((axes[0], axes[2], axes[3]), panels, strict=True):
+        mean, sem = outcome.mean(name)
+        shown = slice(1, None)
+        if np.all(np.isfinite(mean[shown])):
+            band(ax, step[shown], mean[shown], sem[shown], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")
+            if law is not None:
+                ax.plot(law.step[shown], getattr(law, predicted)[shown], color=COLOURS["law"], label="law")
+        ax.axvline(decay_at, color=COLOURS["reference"], linestyle=":", label="decay")
+        ax.set_xlabel("SGD step")
+        ax.set_ylabel(label)
+        ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+    axes[0].set_yscale("log")
+    axes[0].legend()
+    axes[0].set_title("the loss falls to the new floor")
+    _draw_relaxation(axes[1], outcome, decay_at)
+    axes[2].set_ylim(bottom=0)
+    axes[2].set_title("the drift is frozen")
+    axes[3].set_title("the test loss settles")
+    letter(axes)
+    return figure
+
+
+def _draw_relaxation(ax: Any, outcome: Outcome, decay_at: int) -> None:
+    shown = outcome.step > decay_at
+    mean, sem = outcome.mean("loss")
+    band(ax, outcome.step[shown] - decay_at, mean[shown], sem[shown], label="SGD")
+    if outcome.law is not None:
+        ax.plot(outcome.step[shown] - decay_at, outcome.law.floor[shown], color=COLOURS["law"], label="new floor")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("steps after the decay")
+    ax.set_ylabel("train loss")
+    ax.set_title("relaxation")
+    ax.legend()
