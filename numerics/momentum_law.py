@@ -1,0 +1,106 @@
+"""The slow law of heavy-ball label-noise SGD at any learning rate (C13).
+
+In residual coordinates (q, v = A p) a step is the linear map [[I - eta K/n, -eta beta I], [K/n, beta I]] plus (-eta, 1) zeta, where
+zeta has the conditional covariance (1/B)[K (diag(q q^T) + sigma^2) K / n - K q q^T K / n^2]. The stationary second moment is one linear
+system; the drift per step is that of SGD with S from its q block, divided by 1 - beta. Condition: Cowsik et al. 2022.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+from numerics.errors import InputError
+from numerics.scalar_law import RadialManifold
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MomentumFluctuations:
+    """Second moment of (q, A p) under linearised heavy ball at Gram matrix K ``(n, n)``."""
+
+    K: FloatArray
+    eta: float
+    batch: int
+    momentum: float
+
+    @property
+    def n(self) -> int:
+        """Number of residuals."""
+        return self.K.shape[0]
+
+    @cached_property
+    def transfer(self) -> FloatArray:
+        """Matrix ``((2n)^2, (2n)^2)`` of one step of the second moment, label noise aside."""
+        n, eye = self.n, np.eye(self.n)
+        H = self.K / n
+        mean = np.block([[eye - self.eta * H, -self.eta * self.momentum * eye], [H, self.momentum * eye]])
+        enter = np.vstack([-self.eta * eye, eye])
+        pick = np.hstack([eye, np.zeros((n, n))])
+        diagonal = np.zeros((n * n, n * n))
+        own = np.arange(n) * (n + 1)
+        diagonal[own, own] = 1.0
+        spread = np.kron(self.K, self.K) @ (diagonal / n - np.eye(n * n) / n**2) / self.batch
+        return np.asarray(np.kron(mean, mean) + np.kron(enter, enter) @ spread @ np.kron(pick, pick))
+
+    @property
+    def spectral_radius(self) -> float:
+        """Below 1 where the second moment stays bounded."""
+        return float(np.abs(np.linalg.eigvals(self.transfer)).max())
+
+    def covariance(self, sigma: float) -> FloatArray:
+        """The stationary covariance C ``(n, n)`` of the residual. Raises InputError above the stability limit."""
+        if self.spectral_radius >= 1:
+            raise InputError(
+                "eta",
+                self.eta,
+                f"exceeds the mean-square stability limit at momentum {self.momentum}",
+                "lower eta or the momentum",
+            )
+        enter = np.vstack([-self.eta * np.eye(self.n), np.eye(self.n)])
+        source = enter @ (sigma**2 / (self.batch * self.n) * self.K @ self.K) @ enter.T
+        size = 2 * self.n
+        Z = np.linalg.solve(np.eye(size**2) - self.transfer, source.ravel()).reshape(size, size)
+        return np.asarray((Z + Z.T)[: self.n, : self.n] / 2)
+
+
+def momentum_stability_limit(K: FloatArray, *, batch: int, momentum: float) -> float:
+    """The learning rate at which the second moment of heavy ball stops being bounded."""
+    top = float(np.linalg.eigvalsh(K)[-1]) / K.shape[0]
+
+    def excess(eta: float) -> float:
+        return MomentumFluctuations(K, eta, batch, momentum).spectral_radius - 1
+
+    high = 2 * (1 + momentum) / top  # gradient descent with momentum is unstable from there on
+    low = high * 1e-4
+    while excess(low) >= 0:
+        low /= 10
+    grid = np.geomspace(low, high, 40)
+    first = next(i for i, eta in enumerate(grid) if excess(float(eta)) >= 0)
+    return float(brentq(excess, grid[first - 1], grid[first], xtol=1e-14, rtol=1e-10))
+
+
+@dataclass(frozen=True, eq=False)
+class MomentumLaw:
+    """The slow law on a ray of minima for heavy-ball label-noise SGD."""
+
+    manifold: RadialManifold
+    batch: int
+    sigma: float
+    momentum: float
+
+    def log_rate(self, rho: float, eta: float) -> float:
+        """d ln rho / dk at any eta and batch, for a drift slow against 1 - beta."""
+        K = self.manifold.kernel(rho)
+        C = MomentumFluctuations(K, eta, self.batch, self.momentum).covariance(self.sigma)
+        G = float(np.sum(np.linalg.solve(K, self.manifold.kernel_slope(rho)) * C)) / self.manifold.y.size
+        return -eta / (2 * (1 - self.momentum)) * G * self.manifold.log_mobility(rho)
+
+    def log_rate_small_eta(self, rho: float, eta: float) -> float:
+        """The limit eta -> 0: that of SGD at eta/(1 - beta)."""
+        effective = eta / (1 - self.momentum)
+        slope = self.manifold.trace_hessian_slope(rho)
+        return -((effective * self.sigma) ** 2) / (4 * self.batch) * slope * self.manifold.log_mobility(rho)

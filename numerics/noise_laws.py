@@ -1,0 +1,41 @@
+"""Isotropic Gaussian gradient noise of standard deviation tau (Langevin): drift and diffusion along the ray of minima (C10).
+
+With Phi the limit map of gradient flow, a slow process on the manifold has the generator (eta tau)^2/2 times the Laplacian of functions of
+Phi (Katzenberger 1991): here of rho(Phi(u)), a function of nu = |P_N u| and r = |u| that `RadialManifold.relaxed` knows exactly. To
+leading order in eta.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numerics.scalar_law import RadialManifold
+
+
+@dataclass(frozen=True)
+class SlowDiffusion:
+    """Per step: mean change of rho, and the variance of its change."""
+
+    drift: float
+    variance: float
+
+
+def isotropic_rates(manifold: RadialManifold, rho: float, *, eta: float, tau: float, d: int, step: float = 1e-4) -> SlowDiffusion:
+    """Drift and variance of rho per step at a point of the ray, in d dimensions with n = len(y) labels.
+
+    Laplacian of R(nu, r): R_nn + 2 (nu/r) R_nr + R_rr + (d-n-1)/nu R_n + (d-1)/r R_r; squared gradient R_n^2 + 2 (nu/r) R_n R_r + R_r^2.
+    Derivatives by central differences of relative width ``step``.
+    """
+    r = manifold.radius(rho)
+    nu = rho * r / manifold.functions["norm"](r)
+    h, k = step * nu, step * r
+    offsets = np.array([-1.0, 0.0, 1.0])
+    grid = manifold.relaxed(*np.meshgrid(nu + h * offsets, r + k * offsets, indexing="ij"))
+    R_n, R_r = (grid[2, 1] - grid[0, 1]) / (2 * h), (grid[1, 2] - grid[1, 0]) / (2 * k)
+    R_nn = (grid[2, 1] - 2 * grid[1, 1] + grid[0, 1]) / h**2
+    R_rr = (grid[1, 2] - 2 * grid[1, 1] + grid[1, 0]) / k**2
+    R_nr = (grid[2, 2] - grid[2, 0] - grid[0, 2] + grid[0, 0]) / (4 * h * k)
+    cosine, null = nu / r, d - manifold.y.size
+    laplacian = R_nn + 2 * cosine * R_nr + R_rr + (null - 1) / nu * R_n + (d - 1) / r * R_r
+    gradient = R_n**2 + 2 * cosine * R_n * R_r + R_r**2
+    return SlowDiffusion(float((eta * tau) ** 2 / 2 * laplacian), float((eta * tau) ** 2 * gradient))

@@ -1,0 +1,58 @@
+"""Second moments of the residual under SGD and under its SDE, for the linear model, where both are closed (C14).
+
+C = E[q q^T] is linear in C for each: a matrix power for SGD, a matrix exponential for the SDE. They are the exact weak errors.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import expm
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def sgd_moment(K: FloatArray, C0: FloatArray, *, eta: float, batch: int, sigma: float, steps: int) -> FloatArray:
+    """E[q q^T] ``(n, n)`` after steps of label-noise SGD with D = 1 from E[q q^T] = C0."""
+    n = K.shape[0]
+    mean = np.eye(n) - eta * K / n
+    step = _with_source(np.kron(mean, mean) + eta**2 * _spread(K, batch), eta**2 * _source(K, batch, sigma))
+    return _apply(np.linalg.matrix_power(step, steps), C0)
+
+
+def sde_moment(
+    K: FloatArray, C0: FloatArray, *, eta: float, batch: int, sigma: float, time: float, corrected: bool
+) -> FloatArray:
+    """E[q q^T] ``(n, n)`` at a time of the SDE of learning rate eta; corrected: with the second-order drift."""
+    n = K.shape[0]
+    H = K / n
+    drift = H + eta / 2 * H @ H if corrected else H
+    eye = np.eye(n)
+    rate = -np.kron(drift, eye) - np.kron(eye, drift) + eta * _spread(K, batch)
+    generator = _with_source(rate, eta * _source(K, batch, sigma))
+    generator[-1, -1] = 0.0
+    return _apply(expm(time * generator), C0)
+
+
+def _spread(K: FloatArray, batch: int) -> FloatArray:
+    """Matrix of C -> (1/B)[K diag(C) K/n - K C K/n^2], the covariance that drawing rows gives to a step."""
+    n = K.shape[0]
+    own = np.arange(n) * (n + 1)
+    diagonal = np.zeros((n * n, n * n))
+    diagonal[own, own] = 1.0
+    return np.asarray(np.kron(K, K) @ (diagonal / n - np.eye(n * n) / n**2) / batch)
+
+
+def _source(K: FloatArray, batch: int, sigma: float) -> FloatArray:
+    return np.asarray(sigma**2 / (batch * K.shape[0]) * K @ K)
+
+
+def _with_source(linear: FloatArray, source: FloatArray) -> FloatArray:
+    """The affine map as a matrix on (C, 1)."""
+    size = linear.shape[0]
+    whole = np.eye(size + 1)
+    whole[:size, :size], whole[:size, size] = linear, source.ravel()
+    return whole
+
+
+def _apply(matrix: FloatArray, C0: FloatArray) -> FloatArray:
+    n = C0.shape[0]
+    return np.asarray((matrix @ np.append(C0.ravel(), 1.0))[:-1].reshape(n, n))

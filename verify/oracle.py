@@ -1,0 +1,106 @@
+"""Definitions, written out a second time without the package's own derivations: what predictions and simulators are held against.
+
+Slow and plain. Nothing here imports a law or a kernel; depth enters as w = |u|^(D-1) u and nothing else.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.integrate import solve_ivp
+
+from numerics import streams
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def predictor(u: FloatArray, depth: float) -> FloatArray:
+    """w = |u|^(D-1) u; complex u ``(d,)`` for complex steps."""
+    return np.asarray(np.sqrt(np.sum(u**2)) ** (depth - 1) * u)
+
+
+def jacobian(u: FloatArray, depth: float) -> FloatArray:
+    """J ``(d, d)`` of w = F(u) by complex steps, exact to rounding."""
+    eye = np.eye(u.size)
+    return np.stack([predictor(u + 1e-30j * e, depth).imag * 1e30 for e in eye], axis=1)
+
+
+def tangent_kernel(X: FloatArray, u: FloatArray, depth: float) -> FloatArray:
+    """K = X J J^T X^T ``(n, n)``."""
+    A = X @ jacobian(u, depth)
+    return A @ A.T
+
+
+def train_gradient(X: FloatArray, y: FloatArray, u: FloatArray, depth: float) -> FloatArray:
+    """Gradient of (1/2n)|X F(u) - y|^2, ``(d,)``."""
+    return (X @ jacobian(u, depth)).T @ (X @ predictor(u, depth) - y) / y.size
+
+
+def train_hessian(X: FloatArray, y: FloatArray, u: FloatArray, depth: float, *, step: float = 1e-5) -> FloatArray:
+    """Hessian ``(d, d)`` by central differences of the gradient."""
+    h = step * np.linalg.norm(u)
+    rows = [
+        (train_gradient(X, y, u + h * e, depth) - train_gradient(X, y, u - h * e, depth)) / (2 * h) for e in np.eye(u.size)
+    ]
+    return (np.array(rows) + np.array(rows).T) / 2
+
+
+def gradient_flow(
+    X: FloatArray, y: FloatArray, u: FloatArray, depth: float, times: FloatArray
+) -> FloatArray:
+    """u(t) ``(times, d)`` along du/dt = -grad L."""
+    flow = solve_ivp(
+        lambda _, v: -train_gradient(X, y, v, depth), (0, times[-1]), u, t_eval=times, method="LSODA", rtol=1e-11, atol=1e-14
+    )
+    return np.asarray(flow.y.T)
+
+
+def second_moment_map(K: FloatArray, eta: float, batch: int) -> FloatArray:
+    """Matrix ``(n^2, n^2)`` of C -> E[q q^T] after one step of linearised SGD without label noise, from the definition.
+
+    q' = q - (eta/B) sum_b K e_b q_b with b uniform: the mean over two independent draws and over one draw twice.
+    """
+    n = K.shape[0]
+    single = [np.outer(K[:, i], np.eye(n)[i]) for i in range(n)]  # q' = q - eta * single_b q for B = 1
+    mean = np.eye(n) - eta * sum(single) / n
+    spread = sum(np.kron(m, m) for m in single) / n - np.kron(sum(single) / n, sum(single) / n)
+    return np.kron(mean, mean) + eta**2 / batch * spread
+
+
+def stationary_covariance(K: FloatArray, eta: float, batch: int, sigma: float) -> FloatArray:
+    """C ``(n, n)``: the fixed point of the map with label noise, solved in all n^2 unknowns."""
+    n = K.shape[0]
+    source = eta**2 * sigma**2 / (batch * n) * K @ K
+    C = np.linalg.solve(np.eye(n * n) - second_moment_map(K, eta, batch), source.ravel())
+    return C.reshape(n, n)
+
+
+def spectral_radius(K: FloatArray, eta: float, batch: int) -> float:
+    """Largest modulus of the eigenvalues of the second-moment map."""
+    return float(np.abs(np.linalg.eigvals(second_moment_map(K, eta, batch))).max())
+
+
+def sgd_path(
+    X: FloatArray,
+    y: FloatArray,
+    u: FloatArray,
+    depth: float,
+    *,
+    etas: FloatArray,
+    batch: int,
+    sigma: float,
+    seed: int,
+    replica: int,
+    first_step: int = 0,
+) -> FloatArray:
+    """Label-noise SGD ``(steps + 1, d)`` from its definition, on the draws that the kernels are addressed to."""
+    normals, words = streams.samples(
+        seed=seed, purpose="sgd", replica=replica, first=first_step * batch, count=len(etas) * batch
+    )
+    rows = (words * np.uint64(y.size)) >> np.uint64(32)
+    path = [np.array(u, float)]
+    for k, eta in enumerate(etas):
+        drawn = slice(k * batch, (k + 1) * batch)
+        b = rows[drawn].astype(int)
+        A = X[b] @ jacobian(path[-1], depth)
+        residual = X[b] @ predictor(path[-1], depth) - y[b] - sigma * normals[drawn]
+        path.append(path[-1] - eta / batch * residual @ A)
+    return np.array(path)

@@ -1,0 +1,39 @@
+"""All experiments, the budget they share, and where to find one by its key."""
+
+from importlib import import_module
+
+from verify.budget import Budget
+from verify.experiment import Experiment
+
+MODULES = (
+    "reduction",
+    "saturation",
+    "noise_floor",
+    "slow_law",
+    "scalar_law",
+    "alignment",
+    "controls",
+    "classification",
+    "momentum",
+    "sde",
+)
+
+EXPERIMENTS: tuple[Experiment, ...] = tuple(
+    sorted(
+        (e for name in MODULES for e in import_module(f"verify.experiments.{name}").EXPERIMENTS),
+        key=lambda e: int(e.claim[1:]),
+    )
+)
+
+#: the budget of one run: all experiments, whether or not a run is restricted to some of them
+BUDGET = Budget(sum(e.total_comparisons for e in EXPERIMENTS))
+
+
+def find(key: str) -> Experiment:
+    """The experiment called claim:name. Raises KeyError."""
+    return {e.key: e for e in EXPERIMENTS}[key]
+
+
+def of_claim(number: str) -> tuple[Experiment, ...]:
+    """Experiments of a claim."""
+    return tuple(e for e in EXPERIMENTS if e.claim == number)
