@@ -1,6 +1,7 @@
 """What late decay gains, from the final losses of branches: rank correlation, reduction, and the control's drift."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Benefit:
-    """One kind of noise. ``correlation``: Spearman's, decay step against mean final loss; ``per_seed`` its mean over
-    single seeds with standard error ``per_seed_sem``; ``monotone``: the mean falls at every decay step; ``change``: see
-    Change; ``at_decay``: Pearson's between test loss at decay and final test loss, all branches.
+    """One kind of noise, over decay steps ``steps``.
+
+    ``correlation``: Spearman's, decay step against seed-mean final loss; ``pooled`` over all branches; ``per_seed`` its
+    mean over single seeds, with standard error ``per_seed_sem``. ``monotone``: the mean falls at every decay step.
+    ``change``: last decay against the first after saturation. ``at_decay``: Pearson's correlation of test loss at decay
+    and final test loss, all branches.
     """
 
     steps: tuple[int, ...]
@@ -50,8 +54,12 @@ def paired_change(first: Array, last: Array) -> Change:
     return Change(float(ratio.mean()), sem, float(ratio.mean()) - half, float(ratio.mean()) + half)
 
 
-def benefit(steps: Array, final: Array, at_decay: Array) -> Benefit:
-    """From decay steps ``(k,)``, final test losses ``(k, seeds)`` and test losses at decay ``(k, seeds)``."""
+def benefit(steps: NDArray[np.int64], final: Array, at_decay: Array, *, saturated: int) -> Benefit:
+    """From decay steps ``(k,)``, final test losses ``(k, seeds)`` and test losses at decay ``(k, seeds)``.
+
+    ``saturated`` is the decay step from which the change is counted. Raises InputError below 2 seeds.
+    """
+    first = int(np.searchsorted(steps, saturated))
     single = np.array([_rank_correlation(steps, column) for column in final.T])
     mean = final.mean(axis=1)
     return Benefit(
@@ -63,12 +71,12 @@ def benefit(steps: Array, final: Array, at_decay: Array) -> Benefit:
         per_seed=float(single.mean()),
         per_seed_sem=float(single.std(ddof=1) / np.sqrt(len(single))),
         monotone=bool((np.diff(mean) < 0).all()),
-        change=paired_change(final[0], final[-1]),
+        change=paired_change(final[first], final[-1]),
         at_decay=float(np.corrcoef(at_decay.ravel(), final.ravel())[0, 1]),
     )
 
 
-def _rank_correlation(first: Array, second: Array) -> float:
+def _rank_correlation(first: NDArray[Any], second: Array) -> float:
     return float(stats.spearmanr(first, second).statistic)
 
 

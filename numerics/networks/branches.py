@@ -102,7 +102,7 @@ class Run:
         return fingerprint(self.plan, self.model, self.examples)
 
     def trunk(self) -> None:
-        """Train the trunk to its last saved step; every saved step leaves a checkpoint, and so does every save_every."""
+        """Train the trunk to its last saved step; saved steps leave checkpoints, save_every resume points."""
         program = self._program(self.plan.replicas, 0)
         self._train(program, program.start(gain=self.plan.gain), "trunk", set(self.plan.saved_steps))
 
@@ -174,8 +174,8 @@ class Run:
         arrays, settings = checkpoint.load(path)
         if settings["mark"] != self.mark:
             raise InputError("checkpoint", path, "belongs to other settings", "choose another --out, or delete it")
-        tensors = (torch.from_numpy(arrays[name]) for name in ("theta", "velocity"))
-        return State(*tensors, step), arrays["loss"]
+        theta, velocity = torch.from_numpy(arrays["theta"]), torch.from_numpy(arrays["velocity"])
+        return State(theta, velocity, step), arrays["loss"]
 
 
 def clean_measures(run: Run, weights: torch.Tensor, *, held_out: bool) -> tuple[Array, Array]:

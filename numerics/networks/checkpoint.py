@@ -48,14 +48,11 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = json.loads(line)
-        known = header["format"] == FORMAT and {"sha256", "settings"} <= header.keys()
-    except (ValueError, KeyError, TypeError) as error:
-        known, cause = False, error
-    else:
-        cause = None
-    if not known:
-        raise InputError("checkpoint", path, "is not a checkpoint of this package", "delete it and rerun") from cause
+        header = json.loads(line)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT or not {"sha256", "settings"} <= header.keys():
+        raise InputError("checkpoint", path, "is not a checkpoint of this package", "delete it and rerun")
     return header
 
 

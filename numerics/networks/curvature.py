@@ -6,6 +6,7 @@ examples with C outputs each are ordered example by example: row i·C + c belong
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def hessian_product(f: Function, loss: Loss, x: Tensor, y: Tensor, theta: Tensor
 
 def gauss_newton_product(f: Function, loss: Loss, x: Tensor, y: Tensor, theta: Tensor) -> Product:
     """v ``(p,)`` ↦ Jᵀ (∇²loss) J v: the Hessian without the networks' own second derivatives."""
-    outputs, pull = vjp(lambda weights: f(weights, x), theta)
+    outputs, pull = cast(tuple[Tensor, Callable[[Tensor], tuple[Tensor]]], vjp(lambda weights: f(weights, x), theta))
     slope = grad(lambda values: loss(values, y))
 
     def product(v: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def trace_exact(product: Product, like: Tensor) -> float:
 
 
 def trace_hutchinson(product: Product, like: Tensor, *, probes: int, seed: int) -> Estimate:
-    """Hutchinson's estimate of a trace: the mean of zᵀ(Hz) over ``probes`` random sign vectors, with its standard error.
+    """Hutchinson's estimate of a trace: the mean of zᵀ(Hz) over ``probes`` random sign vectors z, ± standard error.
 
     Raises InputError below 2 probes, which leave no standard error. Source: Hutchinson 1990.
     """

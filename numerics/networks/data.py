@@ -41,7 +41,7 @@ class Examples:
     def targets(self, labels: NDArray[np.int64]) -> Array:
         """Targets ``(n, C)``: one-hot rows, or one column of ±1 for two classes."""
         if self.classes == 2:
-            return (2.0 * labels - 1.0)[:, None]
+            return np.asarray(2.0 * labels - 1.0, dtype=np.float64)[:, None]
         return np.eye(self.classes)[labels]
 
 
@@ -70,12 +70,14 @@ def load(source: str, *, n_train: int, n_test: int, seed: int, folder: Path | No
     return standardised(train[0][rows], train[1][rows], test[0][kept], test[1][kept], classes)
 
 
-def standardised(x: NDArray[Any], labels: NDArray[Any], x_test: NDArray[Any], labels_test: NDArray[Any], classes: int) -> Examples:
-    """Shift and scale by the training inputs' mean and deviation (per channel for images), so that each is O(1)."""
-    axes = tuple(axis for axis in range(x.ndim) if axis != 1) if x.ndim > 2 else None
-    mean, deviation = x.mean(axis=axes, keepdims=True), x.std(axis=axes, keepdims=True)
-    if not (deviation > 0).all():
-        raise InputError("x", float(mean.flat[0]), "is the same in every example", "give inputs that vary")
+def standardised(
+    x: NDArray[Any], labels: NDArray[Any], x_test: NDArray[Any], labels_test: NDArray[Any], classes: int
+) -> Examples:
+    """Subtract the mean training input and divide by the remaining deviation (one number for all pixels)."""
+    mean = x.mean(axis=0)
+    deviation = (x - mean).std()
+    if not deviation > 0:
+        raise InputError("x deviation", float(deviation), "says all examples are equal", "give inputs that vary")
     return Examples((x - mean) / deviation, labels, (x_test - mean) / deviation, labels_test, classes)
 
 
@@ -119,7 +121,7 @@ def mnist1d() -> Raw:
     Source: Greydanus, Kobak 2024. Generated, not downloaded. Raises InputError where the package is missing.
     """
     try:
-        from mnist1d.data import get_dataset_args, make_dataset
+        from mnist1d.data import get_dataset_args, make_dataset  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError("data", "mnist1d", "needs the package mnist1d", "pip install mnist1d") from error
     state = np.random.get_state()  # noqa: NPY002 - the generator seeds numpy's global state; give the caller's back

@@ -14,7 +14,7 @@ from numerics.networks.draws import Purpose, generator
 
 @dataclass(frozen=True)
 class FlatModel:
-    """``f(theta, x)`` with theta ``(p,)`` and x ``(n, ...)``, outputs ``(n, C)``; the module's own weights are ignored."""
+    """``f(theta, x)``: theta ``(p,)``, x ``(n, ...)``, outputs ``(n, C)``; the module's own weights are ignored."""
 
     module: nn.Module
 
@@ -31,7 +31,7 @@ class FlatModel:
     def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
         """Outputs ``(n, C)`` of the inputs x ``(n, ...)`` at theta ``(p,)``."""
         shapes = self.shapes
-        pieces = theta.split([shape.numel() for shape in shapes.values()])
+        pieces = torch.split(theta, [shape.numel() for shape in shapes.values()])
         named = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
         outputs: Tensor = functional_call(self.module, named, (x,))
         return outputs
@@ -49,4 +49,4 @@ class FlatModel:
 def _weights(source: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:
     if len(shape) == 1:
         return np.zeros(shape)
-    return source.standard_normal(int(np.prod(shape))) * gain / np.sqrt(np.prod(shape[1:]))
+    return np.asarray(source.standard_normal(int(np.prod(shape))) * gain / np.sqrt(np.prod(shape[1:])))

@@ -101,7 +101,9 @@ def _cifar_records(path: Path, label_bytes: int) -> Part:
     """Records of ``label_bytes`` labels (the last is the fine one) and 3072 pixels, channel by channel."""
     content = np.frombuffer(_bytes(path), dtype=np.uint8)
     if content.size == 0 or content.size % (label_bytes + 3072):
-        raise InputError("data file", path, f"is no whole number of {label_bytes + 3072}-byte records", "fetch it again")
+        raise InputError(
+            "data file", path, f"is no whole number of {label_bytes + 3072}-byte records", "fetch it again"
+        )
     records = content.reshape(-1, label_bytes + 3072)
     images = records[:, label_bytes:].reshape(-1, 3, 32, 32) / np.float32(255)
     return images, records[:, label_bytes - 1].astype(np.int64)

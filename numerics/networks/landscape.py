@@ -22,6 +22,8 @@ from numerics.networks.losses import LOSSES
 from numerics.networks.planes import Surface
 
 Report = Callable[[str], None]
+#: grid points per batched pass: enough to keep the cores busy, few enough for the activations to stay in cache
+CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Field:
 
 
 def grid_losses(
-    field: Field, surface: Surface, a: Array, b: Array, *, folder: Path, mark: str, chunk: int, report: Report
+    field: Field, surface: Surface, a: Array, b: Array, *, folder: Path, mark: str, report: Report
 ) -> Array:
     """Losses ``(len(a), len(b), 2)`` on the grid; chunks of points, saved as it goes, resumed after a kill.
 
@@ -64,8 +66,8 @@ def grid_losses(
     points = torch.as_tensor(coordinates, dtype=surface.origin.dtype)
     saved = len(losses)
     while len(losses) < len(points):
-        losses = np.concatenate([losses, field.many(surface.points(points[len(losses) : len(losses) + chunk]))])
-        if len(losses) - saved >= 16 * chunk or len(losses) == len(points):
+        losses = np.concatenate([losses, field.many(surface.points(points[len(losses) : len(losses) + CHUNK]))])
+        if len(losses) - saved >= 16 * CHUNK or len(losses) == len(points):
             saved = len(losses)
             checkpoint.save(_grid_file(folder), {"losses": losses}, {"mark": mark})
             report(f"landscape: {saved} of {len(points)} points")

@@ -23,9 +23,7 @@ def residual(f: Function, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return (f(theta, x) - y).reshape(-1)
 
 
-def project(
-    f: Function, theta: Tensor, x: Tensor, y: Tensor, *, tolerance: float = 1e-11, steps: int = 100
-) -> Point:
+def project(f: Function, theta: Tensor, x: Tensor, y: Tensor, *, tolerance: float = 1e-11, steps: int = 100) -> Point:
     """The point of M near theta ``(p,)``: theta ← theta − s Aᵀ K⁻¹ q until max |q| ≤ ``tolerance``.
 
     s halves until the residual shrinks, so far starts converge too. Near M a step moves theta along the normal space

@@ -29,7 +29,7 @@ class Surface:
 
     def points(self, coordinates: Tensor) -> Tensor:
         """theta ``(m, p)`` at coordinates ``(m, 2)``."""
-        return self.origin + coordinates @ self.axes + _monomials(coordinates) @ self.bend
+        return torch.add(self.origin, torch.mm(coordinates, self.axes) + torch.mm(_monomials(coordinates), self.bend))
 
     def coordinates(self, theta: Tensor) -> Tensor:
         """Coordinates ``(m, 2)`` of the orthogonal projection of theta ``(m, p)`` on the axes."""
@@ -105,7 +105,8 @@ def _scaled(directions: Tensor, weights: Tensor, shape: tuple[int, ...]) -> Tens
     if len(shape) == 1:
         return torch.zeros_like(directions)
     filters, drawn = weights.view(shape[0], -1), directions.view(2, shape[0], -1)
-    return (drawn * (filters.norm(dim=1) / drawn.norm(dim=2))[..., None]).reshape(2, -1)
+    scale = filters.norm(dim=1) / drawn.norm(dim=2)
+    return torch.mul(drawn, scale[..., None]).reshape(2, -1)
 
 
 def curved(plane: Surface, checkpoints: Tensor) -> Surface:

@@ -49,7 +49,7 @@ class Residuals:
     @property
     def n(self) -> int:
         """Number of examples."""
-        return self.K.shape[0] // self.outputs
+        return int(self.K.shape[0]) // self.outputs
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
@@ -67,7 +67,7 @@ class Residuals:
     def blocks(self, matrix: Array) -> Array:
         """The blocks ``(n, C, C)`` on the diagonal of a matrix ``(nC, nC)``."""
         four = matrix.reshape(self.n, self.outputs, self.n, self.outputs)
-        return np.einsum("iaib->iab", four)
+        return np.asarray(np.einsum("iaib->iab", four))
 
     def respond(self, blocks: Array) -> Array:
         """C ``(nC, nC)`` in answer to a block-diagonal injection ``(n, C, C)`` of label variance."""

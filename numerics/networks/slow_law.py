@@ -2,13 +2,14 @@
 
 Per step, on M = {f = y}:  dtheta/dk = −(eta/2) P_T h,  h = (2/n) Σ_i ∇²f_i S g_i,  S = Aᵀ K⁻¹ C K⁻¹ A.
 
-S g_i is column i of Aᵀ K⁻¹ C, held fixed; Σ_i ∇²f_i v_i is then one gradient of Σ_i (directional derivative of f_i along
-v_i): forward over reverse, exact. C is the stationary residual covariance at the actual eta and B. Derived in
+S g_i is column i of Aᵀ K⁻¹ C, held fixed; Σ_i ∇²f_i v_i is then one gradient of Σ_i (derivative of f_i along v_i):
+forward over reverse, exact. C is the stationary residual covariance at the actual eta and B. Derived in
 theory.md §2, C3; small eta: Li, Wang, Arora 2022.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -42,10 +43,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Path:
-    """The law's prediction: step counts ``(m,)``, theta ``(m, p)`` on M, tr H ``(m,)``, floor ``(m,)``, quasistatic ``(m,)``.
+    """The law's prediction: step counts ``(m,)``, theta ``(m, p)`` on M; tr H, floor and quasistatic ratio ``(m,)``.
 
-    ``floor`` is the predicted mean training loss tr C/2n; ``quasistatic`` compares the rate at which tr H changes with the
-    slowest relaxation eta λ_min(K)/n: the law needs it well below 1. ``error`` is the integrator's own, per path length.
+    ``floor`` is the predicted mean training loss tr C/2n; ``quasistatic`` compares the rate at which tr H changes with
+    the slowest relaxation eta λ_min(K)/n: the law needs it well below 1. ``error`` is the integrator's own, relative
+    to the path's length.
     """
 
     steps: Array
@@ -86,21 +88,22 @@ def integrate(
 ) -> Path:
     """Follow the law from theta ``(p,)`` through the step counts ``steps (m,)``, the first of which is the start.
 
-    Heun steps projected back on M; the difference from Euler's step controls their length (``tolerance`` per unit of path
-    length). Raises InputError for step counts that do not increase, or where eta is above the stability limit.
+    Heun steps projected back on M; the difference from Euler's step controls their length (``tolerance`` per unit of
+    path length). Raises InputError for step counts that do not increase, or where eta is above the stability limit.
     """
     if len(steps) == 0 or (np.diff(steps) <= 0).any():
         raise InputError("steps", list(steps), "do not increase", "give increasing step counts, the start first")
     walker = _Walker(setting, project(setting.f, start, setting.x, setting.y), tolerance)
     rows = [walker.row()]
-    for before, after in zip(steps[:-1], steps[1:], strict=True):
+    for before, after in pairwise(steps):
         walker.advance(float(after - before))
         rows.append(walker.row())
         if report is not None:
             report(f"law: step {after:.0f} of {steps[-1]:.0f}, tr H {rows[-1][1]:.4f}")
-    columns = [np.array([row[k] for row in rows]) for k in (1, 2, 3)]
+    sharpness, floor, quasistatic = (np.array([row[k] for row in rows]) for k in (1, 2, 3))
     relative = walker.error / walker.length if walker.length else 0.0
-    return Path(np.asarray(steps, dtype=float), torch.stack([row[0] for row in rows]), *columns, relative)
+    theta = torch.stack([row[0] for row in rows])
+    return Path(np.asarray(steps, dtype=float), theta, sharpness, floor, quasistatic, relative)
 
 
 class _Walker:

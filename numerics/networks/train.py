@@ -98,7 +98,14 @@ class Program:
     """
 
     def __init__(
-        self, model: FlatModel, examples: Examples, recipe: Recipe, replicas: Replicas, *, dtype: torch.dtype, stream: int
+        self,
+        model: FlatModel,
+        examples: Examples,
+        recipe: Recipe,
+        replicas: Replicas,
+        *,
+        dtype: torch.dtype,
+        stream: int,
     ) -> None:
         self.model, self.examples, self.recipe, self.replicas = model, examples, recipe, replicas
         self.dtype, self.stream = dtype, stream
@@ -138,7 +145,8 @@ class Program:
         y = self.examples.targets(self._classes[replica])
         if self.replicas.noise[replica] != "static" or self.replicas.flip:
             return y
-        return y + self.replicas.size * normals(self.replicas.seeds[replica], 2, 0, y.shape)[0]
+        noise: Array = self.replicas.size * normals(self.replicas.seeds[replica], 2, 0, y.shape)[0]
+        return y + noise
 
     def start(self, *, gain: float) -> State:
         """Every replica at the random weights of its seed, at rest."""
@@ -200,7 +208,9 @@ class Program:
         offset = torch.as_tensor(np.stack([pair[1] for pair in drawn], axis=1))[:, self._row]
         return torch.where(uniform < self._fresh[:, None].double(), offset, 0)
 
-    def _batch(self, k: int, indices: Tensor | None, noise: Tensor | None, shifts: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _batch(
+        self, k: int, indices: Tensor | None, noise: Tensor | None, shifts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Inputs and noisy targets of step ``k`` of a block, ``(R, B, ...)`` and ``(R, B, C)``."""
         if indices is None:
             x, y = self._x, self._targets
@@ -250,6 +260,6 @@ def measure(model: FlatModel, theta: Tensor, x: Array, y: Array, *, loss: str, c
 
     batched: Any = vmap(one)
     with torch.no_grad():
-        pieces = [batched(part) for part in theta.split(chunk)]
+        pieces = [batched(part) for part in torch.split(theta, chunk)]
     both = [torch.cat([piece[k] for piece in pieces]).double().numpy() for k in (0, 1)]
     return Measured(both[0], both[1])

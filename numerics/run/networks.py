@@ -40,6 +40,11 @@ Train = Annotated[int | None, typer.Option(help="training examples")]
 Width = Annotated[str | None, typer.Option(help="comma-separated layer widths")]
 Activation = Annotated[str | None, typer.Option(help="tanh, relu or gelu")]
 
+_FIELDS = (
+    *("seeds", "n_train", "eta", "noise", "momentum", "weight_decay", "batch", "first_decay", "last_decay"),
+    *("decays", "factor", "branch_steps"),
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
@@ -76,24 +81,19 @@ def command(
     listing: Listing = False,
 ) -> None:
     """Real networks: one trunk at the large learning rate, decays branched off it, landscapes around them."""
-    fields = ("seeds", "n_train", "eta", "noise", "momentum", "weight_decay", "batch", "first_decay", "last_decay")
-    fields += ("decays", "factor", "branch_steps")
     given = locals()
-    changes = {name: given[name] for name in fields if given[name] is not None}
+    changes = {name: given[name] for name in _FIELDS if given[name] is not None}
     configuration = _configuration(config, changes, widths, activation, small)
     if listing:
         return _list()
     if throughput:
         return _throughput(configuration, data_folder, threads, seed)
-    options = {
-        "kinds": _words(kinds),
-        "surfaces": _words(surfaces),
-        "level": level,
-        "grid": min(grid, 15) if small else grid,
-    }
     summary = run(
         configuration,
-        **options,
+        kinds=_words(kinds),
+        surfaces=_words(surfaces),
+        level=level,
+        grid=min(grid, 15) if small else grid,
         keep_momentum=not reset_momentum,
         data_folder=data_folder,
         threads=threads,

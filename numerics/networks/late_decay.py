@@ -1,0 +1,143 @@
+"""The late-decay experiment from end to end: train or resume, measure, judge."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from numerics.errors import InputError
+from numerics.networks.benefit import benefit, saturation
+from numerics.networks.branches import Report, Run, clean_measures
+from numerics.networks.configurations import Configuration
+from numerics.networks.data import Examples
+from numerics.networks.late_decay_figure import LateDecay, Trunk
+
+#: what each kind is called outside, its label noise, and whether it trains on the full batch
+KINDS = {
+    "fresh": ("fresh", False),
+    "minibatch": ("none", False),
+    "static": ("static", False),
+    "none": ("none", True),
+}
+#: the training loss counts as saturated once it stays within this share of where it ends
+SATURATED_WITHIN = 0.05
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One configuration, its data and the runs (minibatch, full batch) that hold its kinds of noise."""
+
+    configuration: Configuration
+    examples: Examples
+    runs: tuple[Run, ...]
+    kinds: tuple[tuple[str, ...], ...]
+
+    def find(self, kind: str) -> tuple[Run, int]:
+        """The run that holds ``kind``, and its place there."""
+        for run, names in zip(self.runs, self.kinds, strict=True):
+            if kind in names:
+                return run, names.index(kind)
+        raise InputError("kind", kind, "was not trained", "name it in --kinds")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All kinds, in the order of KINDS."""
+        return tuple(kind for kind in KINDS if any(kind in names for names in self.kinds))
+
+
+def prepare(
+    configuration: Configuration,
+    kinds: tuple[str, ...],
+    *,
+    out: Path,
+    seed: int,
+    data_folder: Path | None,
+    keep_momentum: bool,
+    report: Report,
+) -> Experiment:
+    """The runs of an experiment in ``out/state``, not yet trained. Raises InputError for bad settings."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InputError("kind", kind, "is not known", f"choose among {', '.join(KINDS)}")
+    examples = configuration.examples(seed=seed, folder=data_folder)
+    model = configuration.model(examples)
+    groups = [(full, tuple(k for k in KINDS if k in kinds and KINDS[k][1] == full)) for full in (False, True)]
+    runs = []
+    for full, names in groups:
+        if not names:
+            continue
+        noises = tuple(KINDS[name][0] for name in names)
+        plan = configuration.plan(kinds=noises, full_batch=full, seed=seed, save_every=2000)
+        plan = replace(plan, keep_momentum=keep_momentum)
+        folder = out / "state" / ("full-batch" if full else "minibatch")
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.append(Run(plan, model, examples, folder, report))
+    return Experiment(configuration, examples, tuple(runs), tuple(names for _, names in groups if names))
+
+
+def train(experiment: Experiment) -> None:
+    """Train, or finish training, trunk and branches of every run."""
+    for run in experiment.runs:
+        run.trunk()
+        run.branches()
+
+
+def measure(experiment: Experiment) -> LateDecay:
+    """Everything the figure and the summary need, from the checkpoints."""
+    steps = np.array(experiment.configuration.decay_steps())
+    trunks, final, accuracies, at_decay = {}, {}, {}, {}
+    for run, names in zip(experiment.runs, experiment.kinds, strict=True):
+        loss, share = clean_measures(run, run.branch_weights(), held_out=True)
+        before = np.stack([clean_measures(run, run.trunk_weights(step), held_out=True)[0] for step in steps])
+        for place, name in enumerate(names):
+            final[name], accuracies[name], at_decay[name] = loss[:, place], share[:, place], before[:, place]
+        trunks.update(_trunks(run, names))
+    saturated = _saturation(experiment)
+    order, later = experiment.names, steps > 0
+    benefits = {
+        name: benefit(steps[later], final[name][later], at_decay[name][later], saturated=saturated) for name in order
+    }
+    return LateDecay(
+        trunks={name: trunks[name] for name in order},
+        steps=steps,
+        final={name: final[name] for name in order},
+        accuracy={name: accuracies[name] for name in order},
+        at_decay={name: at_decay[name] for name in order},
+        benefits=benefits,
+        saturated=saturated,
+    )
+
+
+def _trunks(run: Run, names: tuple[str, ...]) -> dict[str, Trunk]:
+    saved = run.plan.saved_steps
+    train_loss, test_loss = (
+        np.stack([clean_measures(run, run.trunk_weights(step), held_out=part)[0].mean(axis=1) for step in saved])
+        for part in (False, True)
+    )
+    steps = np.array(saved, dtype=float)
+    return {name: Trunk(steps, train_loss[:, place], test_loss[:, place]) for place, name in enumerate(names)}
+
+
+def _saturation(experiment: Experiment) -> int:
+    """The first decay step at or after which the observed training loss of the first kind has saturated."""
+    kind = experiment.names[0]
+    run, place = experiment.find(kind)
+    steps, observed = run.observed_losses()
+    seeds = len(run.plan.seeds)
+    mean = observed[:, place * seeds : (place + 1) * seeds].mean(axis=1)
+    step = saturation(steps, mean, within=SATURATED_WITHIN)
+    later = [decay for decay in run.plan.decay_steps if decay >= step]
+    if len(later) < 2:
+        rule = f"is reached only at step {step}, after the decays"
+        raise InputError("saturation", step, rule, "train the trunk longer")
+    return later[0]
+
+
+def checkpoints(experiment: Experiment, kind: str) -> tuple[NDArray[np.int64], torch.Tensor, torch.Tensor]:
+    """Saved steps ``(m,)``, trunk weights ``(m, p)`` and branch ends ``(k, p)`` of the first seed of ``kind``."""
+    run, place = experiment.find(kind)
+    steps = np.array(run.plan.saved_steps)
+    path = torch.stack([run.trunk_weights(int(step))[place, 0] for step in steps])
+    return steps, path, run.branch_weights()[:, place, 0]

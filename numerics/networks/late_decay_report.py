@@ -1,0 +1,202 @@
+"""A late-decay experiment told: figures, table, netCDF and summary from the same measured numbers."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from numerics.files import write_figure
+from numerics.networks import landscape_figure, late_decay_figure
+from numerics.networks.branches import Report
+from numerics.networks.landscape import Field
+from numerics.networks.landscape_figure import Landscape
+from numerics.networks.landscapes import Gaps, landscape
+from numerics.networks.late_decay import SATURATED_WITHIN, Experiment, checkpoints
+from numerics.networks.late_decay_figure import LateDecay
+from numerics.plotting import letter, new_figure
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A landscape, its projection gaps and the explained variance of its two directions."""
+
+    shown: Landscape
+    gaps: Gaps
+    explained: tuple[float, float]
+
+
+def figure(data: LateDecay) -> Figure:
+    """Trunk, final loss, final accuracy, and before against after."""
+    whole, axes = new_figure(2, 2, width=8.2, height=2.9)
+    draws = (late_decay_figure.draw_trunk, late_decay_figure.draw_final)
+    for ax, draw in zip(axes, (*draws, late_decay_figure.draw_accuracy, late_decay_figure.draw_relation), strict=True):
+        draw(ax, data)
+    letter(axes)
+    return whole
+
+
+def landscapes(
+    experiment: Experiment,
+    data: LateDecay,
+    kinds: tuple[str, ...],
+    level: float,
+    points: int,
+    seed: int,
+    folder: Path,
+    report: Report,
+) -> dict[str, Drawn]:
+    """Evaluate and draw every surface of ``kinds`` for the first seed of the first kind, from saturation on."""
+    run = experiment.runs[0]
+    steps, path, ends = checkpoints(experiment, experiment.names[0])
+    late, decays = steps >= data.saturated, data.steps >= data.saturated
+    field = Field.of(run.model, experiment.examples, run.plan.recipe.loss, path.dtype)
+    starts = torch.stack([path[list(steps).index(step)] for step in data.steps[decays]])
+    drawn = {}
+    for kind in kinds:
+        shown, gaps, on = landscape(
+            kind,
+            field,
+            steps=steps[late],
+            path=path[late],
+            starts=starts,
+            ends=ends[torch.as_tensor(decays)],
+            middle=int(late.sum()) // 2,
+            points=points,
+            above=level,
+            seed=seed,
+            folder=folder / "state" / f"landscape-{kind}-{points}",
+            report=report,
+        )
+        write_figure(folder / f"landscape-{kind}", landscape_figure.figure(shown))
+        drawn[kind] = Drawn(shown, gaps, on.explained)
+    return drawn
+
+
+def lines(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> list[str]:
+    """The results as text."""
+    configuration = experiment.configuration
+    counts = f"{len(experiment.examples.x)} training and {len(experiment.examples.x_test)} held-out examples"
+    text = [
+        f"\n{configuration.name}: {counts}, p = {experiment.runs[0].model.size}, eta = {configuration.eta:g}, "
+        f"momentum {configuration.momentum:g}, B = {configuration.batch}, noise {configuration.noise:g}, "
+        f"{configuration.seeds} paired seeds",
+        f"training loss saturated (within {SATURATED_WITHIN:.0%} of its end) from decay step {data.saturated} on",
+    ]
+    for kind in experiment.names:
+        text += _benefit_lines(data, kind)
+    for name, entry in drawn.items():
+        text += _landscape_lines(name, entry)
+    return text
+
+
+def _benefit_lines(data: LateDecay, kind: str) -> list[str]:
+    found = data.benefits[kind]
+    label = late_decay_figure.LABELS[kind][0]
+    rows = [f"\n{label}: final test loss against decay step (mean ± standard error; accuracy)"]
+    table = zip(data.steps, data.final[kind], data.accuracy[kind], strict=True)
+    for step, loss, share in table:
+        sem = loss.std(ddof=1) / np.sqrt(len(loss))
+        rows.append(f"  {step:>9d}  {loss.mean():.4f} ± {sem:.4f}   {share.mean():.1%}")
+    change = found.change
+    interval = f"95 % interval {change.low:+.1%} … {change.high:+.1%}"
+    rows.append(f"  from saturation to the last decay: {change.mean:+.1%} ({interval})")
+    rows.append(
+        f"  decay steps {found.steps[0]} … {found.steps[-1]}: falls at every one: {'yes' if found.monotone else 'no'}; "
+        f"rank correlation {found.correlation:.3f} (seed means), {found.per_seed:.3f} ± {found.per_seed_sem:.3f} "
+        f"(single seeds), {found.pooled:.3f} (all branches)"
+    )
+    rows.append(f"  correlation of test loss at decay and at the end: {found.at_decay:.3f} ")
+    return rows
+
+
+def _landscape_lines(name: str, entry: Drawn) -> list[str]:
+    shown, gaps = entry.shown, entry.gaps
+    rows = [f"\nlandscape {name}: {shown.title}"]
+    if np.isfinite(entry.explained[0]):
+        rows.append(f"  explained variance: {entry.explained[0]:.1%} + {entry.explained[1]:.1%}")
+    for part, valley in zip(("train", "held out"), shown.openness, strict=True):
+        rows.append(
+            f"  {part:8}: {valley.border:.1%} of the border inside loss ≤ {valley.level:.4f}; "
+            f"minimum {valley.minimum:.4f}, curvatures there {valley.curvatures[0]:.3g}, {valley.curvatures[1]:.3g} (ratio {valley.ratio:.3g})"
+        )
+    places = [*(f"trunk {step}" for step in shown.steps), *(f"branch end {k}" for k in range(len(shown.ends)))]
+    rows.append("  checkpoint: distance from the surface; loss there minus at its projection, train and held out")
+    for place, *values in zip(places, gaps.distance, gaps.train, gaps.test, strict=True):
+        rows.append(f"    {place:>14}: {values[0]:.3f}; {values[1]:+.4f}, {values[2]:+.4f}")
+    return rows
+
+
+def summary(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> dict[str, Any]:
+    """Settings and results for summary.json, without provenance."""
+    return {
+        "job": "networks",
+        "settings": {
+            **asdict(experiment.configuration),
+            "kinds": experiment.names,
+            "plan": asdict(experiment.runs[0].plan),
+        },
+        "saturation": {"within": SATURATED_WITHIN, "decay_step": data.saturated},
+        "late_decay": {
+            kind: {
+                **asdict(found),
+                "decay_steps": data.steps,
+                "final_test_loss": data.final[kind],
+                "final_accuracy": data.accuracy[kind],
+                "test_loss_at_decay": data.at_decay[kind],
+            }
+            for kind, found in data.benefits.items()
+        },
+        "landscapes": {name: _landscape_record(entry) for name, entry in drawn.items()},
+    }
+
+
+def _landscape_record(entry: Drawn) -> dict[str, Any]:
+    train, test = entry.shown.openness
+    return {
+        "surface": entry.shown.title,
+        "explained_variance": entry.explained,
+        "train": asdict(train),
+        "held_out": asdict(test),
+        "projection": asdict(entry.gaps),
+    }
+
+
+def dataset(data: LateDecay, drawn: dict[str, Drawn]) -> "xarray.Dataset":
+    """Every curve and grid, labelled."""
+    import xarray
+
+    variables: dict[str, Any] = {}
+    for kind in data.final:
+        for name, table in (("final_test_loss", data.final), ("final_accuracy", data.accuracy)):
+            variables[f"{name}_{kind}"] = (("decay_step", "seed"), table[kind], {"long_name": name.replace("_", " ")})
+        variables[f"test_loss_at_decay_{kind}"] = (("decay_step", "seed"), data.at_decay[kind])
+        for name in ("train", "test"):
+            values = getattr(data.trunks[kind], name)
+            variables[f"trunk_{name}_loss_{kind}"] = (
+                (f"step_{kind}",),
+                values,
+                {"long_name": f"{name} loss on clean labels"},
+            )
+        variables[f"step_{kind}"] = ((f"step_{kind}",), data.trunks[kind].steps, {"units": "step"})
+    variables["decay_step"] = (("decay_step",), data.steps, {"units": "step"})
+    for name, entry in drawn.items():
+        variables.update(_grid_variables(name, entry.shown))
+    return xarray.Dataset(variables, attrs={"title": "late decay of real networks"})
+
+
+def _grid_variables(name: str, shown: Landscape) -> dict[str, Any]:
+    a, b = f"{name}_a", f"{name}_b"
+    return {
+        a: ((a,), shown.a, {"long_name": "coordinate along the first direction"}),
+        b: ((b,), shown.b, {"long_name": "coordinate along the second direction"}),
+        f"{name}_train_loss": ((a, b), shown.losses[:, :, 0], {"long_name": "training loss on clean labels"}),
+        f"{name}_test_loss": ((a, b), shown.losses[:, :, 1], {"long_name": "held-out loss"}),
+        f"{name}_trunk": (("trunk_checkpoint", "coordinate"), shown.trunk),
+        f"{name}_branch_ends": (("branch", "coordinate"), shown.ends),
+    }
