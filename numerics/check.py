@@ -1,9 +1,9 @@
 """A claim's prediction against an observation: what agreement means, and the verdict.
 
-"Agrees" means that the confidence interval of observed - predicted lies inside a margin stated beforehand, not that a test
-failed to reject. The margin has named parts: rounding, model (the size of the terms that the theorem neglects) and
-resolution (the discrepancy that the check undertakes to detect). A sample too small for the margin cannot pass: the
-verdict is then "outside conditions", unless the whole interval lies outside the margin, which is a fail.
+"Agrees" means that the confidence interval of observed - predicted lies inside a margin stated beforehand, not that a
+test failed to reject. The margin has named parts: rounding, model (the size of the terms that the theorem neglects)
+and resolution (the discrepancy that the check undertakes to detect). Where the whole interval lies outside the margin the
+verdict is a fail; where it straddles the margin's edge the sample is too small to decide, and nothing passes.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Margin:
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. ``critical`` is the number of standard errors that the confidence interval reaches to either side.
+    """One comparison. The confidence interval reaches ``critical`` standard errors to either side.
 
     ``side`` "both": observed = predicted within the margin; "upper": observed <= predicted + margin; "lower" likewise.
     """
@@ -58,10 +58,8 @@ class Check:
 
     @property
     def z(self) -> float:
-        """Discrepancy in standard errors; 0 where both vanish."""
-        if self.discrepancy == 0:
-            return 0.0
-        return float(self.discrepancy / self.sem) if self.sem > 0 else float(np.copysign(np.inf, self.discrepancy))
+        """Discrepancy in standard errors; NaN for an observation without sampling error."""
+        return float(self.discrepancy / self.sem) if self.sem > 0 else float("nan")
 
     @property
     def reach(self) -> float:
@@ -72,7 +70,7 @@ class Check:
     def broken(self) -> tuple[str, ...]:
         """The conditions that do not hold here, one of them being that the sample resolves the margin."""
         broken = tuple(name for name, holds in self.conditions.items() if not holds)
-        undecided = not self._inside and not self._outside and (self.side != "both" or self.reach > self.margin.total)
+        undecided = not self._inside and not self._outside
         return (*broken, "sample too small for the margin") if undecided else broken
 
     @property
@@ -126,7 +124,9 @@ def critical_value(comparisons: int, replicas: int, false_alarm: float = FALSE_A
     return float(t.isf(tail, replicas - 1)) if replicas > 1 else float(norm.isf(tail))
 
 
-def mean_and_sem(values: npt.NDArray[np.float64], axis: int = -1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def mean_and_sem(
+    values: npt.NDArray[np.float64], axis: int = -1
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean over replicas and its standard error, replicas that diverged (NaN) left out; sem NaN for fewer than two."""
     alive = np.sum(np.isfinite(values), axis=axis)
     filled = np.where(np.isfinite(values), values, 0.0)
@@ -145,7 +145,7 @@ def table(checks: Sequence[Check]) -> str:
     for check in checks:
         relation = {"both": " ", "upper": "≤", "lower": "≥"}[check.side]
         reason = f" ({', '.join(check.broken)})" if check.broken else ""
-        z = f"{check.z:6.2f}" if abs(check.z) < 1000 else "  >999"
+        z = f"{check.z:6.2f}" if abs(check.z) < 1000 else "     –" if np.isnan(check.z) else f"{check.z:6.0f}"
         lines.append(
             f"{check.claim:5}  {check.quantity:46}  {relation}{check.predicted:10.5g}  {check.observed:11.5g} ± "
             f"{check.sem:<9.2g}  {z}  {check.verdict}{reason}"

@@ -19,7 +19,7 @@ _STIFF_LIMIT = 300  # above this dimension an implicit method's Jacobian costs m
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """time ``(T,)`` (steps times eta), train loss ``(T,)``, residual ``(T, n)``, tangent kernels ``(T, n, n)``, end point."""
+    """time (steps times eta) and train loss ``(T,)``, residual ``(T, n)``, tangent kernels ``(T, n, n)``, end point."""
 
     time: FloatArray
     loss: FloatArray

@@ -37,7 +37,7 @@ class Fluctuations:
     @property
     def n(self) -> int:
         """Number of residuals."""
-        return self.K.shape[0]
+        return int(self.K.shape[0])
 
     @cached_property
     def spectrum(self) -> tuple[FloatArray, FloatArray]:
@@ -111,7 +111,7 @@ class Fluctuations:
         return self._assemble(np.zeros_like(self.K), self._diagonal(self._diagonal_response(noise)) + noise)
 
     def accumulated(self, source: FloatArray) -> FloatArray:
-        """Sum over all later steps of what a symmetric perturbation ``(n, n)`` of C leaves: (1 - transfer)^-1 source."""
+        """Sum over all later steps of what a symmetric perturbation ``(n, n)`` of C leaves in it."""
         vectors = self.spectrum[1]
         own = (vectors.T @ source @ vectors) / self.decay
         return self._assemble(own, self._diagonal(np.sum((vectors @ own) * vectors, axis=1)))
@@ -142,16 +142,16 @@ def floor_small_eta(K: FloatArray, *, eta: float, batch: int, sigma: float) -> f
 def stability_limit(K: FloatArray, *, batch: int) -> float:
     """The learning rate at which the second moment of the residual stops being bounded (C9).
 
-    Every entry of W, hence every eigenvalue of M, grows with eta up to the pole 2n / (lambda_max (1 - 1/B)), so the limit is
-    the one eta at which M's largest eigenvalue is 1. Rises with B (Mulayoff, Michaeli 2023).
+    Every entry of W, hence every eigenvalue of M, grows with eta up to the pole 2n / (lambda_max (1 - 1/B)), so the
+    limit is the one eta at which M's largest eigenvalue is 1. Rises with B (Mulayoff, Michaeli 2023).
     """
     n, top = K.shape[0], float(np.linalg.eigvalsh(K)[-1])
-    unit = Fluctuations(K, n / top, 1).feedback_gain * top / n  # at B = 1, M is proportional to eta
+    unit = float(Fluctuations(K, n / top, 1).feedback_gain * top / n)  # at B = 1, M is proportional to eta
     if batch == 1:
         return 1 / unit
     pole = 2 * n / (top * (1 - 1 / batch))
     high = pole * (1 - 1e-12)
     if Fluctuations(K, high, batch).feedback_gain < 1:
-        return high
+        return float(high)
     low = min(1 / unit, high / 2)
     return float(brentq(lambda eta: Fluctuations(K, eta, batch).feedback_gain - 1, low, high, xtol=1e-15, rtol=1e-12))

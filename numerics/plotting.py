@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 COLOURS = {
     "simulation": "#0072B2",
@@ -23,7 +24,7 @@ COLOURS = {
     "fourth": "#56B4E9",
 }
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9,
@@ -61,7 +62,7 @@ def new_figure(rows: int, columns: int, *, width: float = 7.2, height: float = 2
     return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
 
 
-def band(ax: "Axes", x: FloatArray, mean: FloatArray, sem: FloatArray, label: str, colour: str = "simulation") -> None:
+def band(ax: "Axes", x: Reals, mean: FloatArray, sem: FloatArray, label: str, colour: str = "simulation") -> None:
     """Mean with a band of two standard errors, outlined so that it shows under a line."""
     ax.fill_between(x, mean - 2 * sem, mean + 2 * sem, color=COLOURS[colour], alpha=0.35, linewidth=0.8, label=label)
     ax.plot(x, mean, color=COLOURS[colour], linewidth=0.7, alpha=0.8)
@@ -73,3 +74,22 @@ def letter(axes: "list[Axes]") -> None:
         title = ax.get_title()
         ax.set_title("")
         ax.set_title(f"({mark}) {title}", loc="left")
+
+
+def points(ax: "Axes", x: Reals, mean: FloatArray, sem: FloatArray, label: str, count: int = 14) -> None:
+    """A few of the means as dots with bars of two standard errors: visible on top of a line that they agree with."""
+    chosen = np.unique(np.linspace(0, len(x) - 1, count).round().astype(int))
+    style: dict[str, Any] = {
+        "fmt": "o",
+        "markersize": 3.5,
+        "elinewidth": 1.0,
+        "zorder": 3,
+        "color": COLOURS["simulation"],
+    }
+    ax.errorbar(x[chosen], mean[chosen], 2 * sem[chosen], label=label, **style)
+
+
+def binned(x: FloatArray, values: FloatArray, bins: int) -> tuple[FloatArray, FloatArray]:
+    """Means of x ``(T,)`` and values ``(T, R)`` over consecutive groups of records: ``(bins,)`` and ``(bins, R)``."""
+    groups = np.array_split(np.arange(len(x)), min(bins, len(x)))
+    return np.array([x[g].mean() for g in groups]), np.array([values[g].mean(axis=0) for g in groups])

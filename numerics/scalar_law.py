@@ -11,6 +11,7 @@ small-eta limit puts C = (eta sigma^2 / 2B) K. The functions of r are those that
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,8 @@ _RTOL = 1e-10
 class SlowState:
     """The slow law's answer at one rho: floors of the train loss, and the sizes of the two terms that the law neglects.
 
-    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``spread`` = tr C / |y|^2, the relative variance
-    of the predictions: the law is the leading term of an expansion in it.
+    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``spread`` = tr C / |y|^2, the relative
+    variance of the predictions: the law is the leading term of an expansion in it.
     """
 
     floor: float
@@ -45,10 +46,10 @@ class SlowState:
 
 @dataclass(frozen=True)
 class SlowPath:
-    """The law along a run, each ``(steps,)``: rho, floor and test loss, the small-eta limit's, and the first neglected term.
+    """The law along a run, each ``(steps,)``: rho, floor, test loss, the small-eta limit's, the first neglected term.
 
-    ``remainder`` is its size in ln rho; ``test_loss`` is R on the manifold plus its share of the fluctuations, NaN where
-    the law's maker knew no test loss.
+    ``remainder`` is its size in ln rho; ``test_loss`` is R on the manifold plus its share of the fluctuations, NaN
+    where the law's maker knew no test loss.
     """
 
     step: npt.NDArray[np.int64]
@@ -126,7 +127,7 @@ class RadialManifold:
         return self.trace_hessian_slope(0.0) >= 0
 
     def flattest_rho(self, rho_max: float) -> float:
-        """rho of least tr H on [0, rho_max], where the small-eta drift stops: 0 if the minimum-norm point is selected."""
+        """rho of least tr H on [0, rho_max], where the small-eta drift stops; 0 if w_mn is selected."""
         if self.selects_minimum_norm():
             return 0.0
         if self.trace_hessian_slope(rho_max) <= 0:
@@ -141,7 +142,7 @@ class RadialManifold:
         return float(quad(lambda t: (slope(t) - norm(t) / t) / (t * slope(t)), 1.0, r, epsabs=1e-13, epsrel=1e-12)[0])
 
     def relaxed(self, nu: FloatArray, r: FloatArray) -> FloatArray:
-        """rho where gradient flow from a point with null coordinate nu ``(...)`` and norm r ``(...)`` meets the manifold.
+        """rho where gradient flow from null coordinate nu ``(...)`` and norm r ``(...)`` meets the manifold.
 
         Exact: the flow conserves ln nu - log_invariant(r), and on the ray that is an increasing function of rho.
         Derived in `theory.scalar_law`. NaN where nu or r is; the sign of nu is kept.
@@ -254,17 +255,17 @@ class RadialLaw:
     def solve(
         self, log_rate: Callable[[float, float], float], rho0: float, schedule: Schedule, steps: npt.NDArray[np.int64]
     ) -> FloatArray:
-        """rho at increasing step numbers ``(steps,)``: ln rho integrated piece by piece between the schedule's kinks."""
+        """rho at increasing step numbers ``(steps,)``: ln rho integrated between the schedule's kinks."""
         if rho0 == 0 or self.sigma == 0:
             return np.full(len(steps), float(rho0))
         kinks = [k for k in schedule.breakpoints if steps[0] < k < steps[-1]]
         edges = [int(steps[0]), *kinks, int(steps[-1])]
         value, pieces = float(np.log(rho0)), [np.array([np.log(rho0)])]
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in pairwise(edges):
             wanted = steps[(steps > begin) & (steps <= end)]
             values, value = _integrate(log_rate, value, schedule, begin, end, wanted)
             pieces.append(values)
-        return np.exp(np.concatenate(pieces))
+        return np.asarray(np.exp(np.concatenate(pieces)))
 
     def steps_between(self, rho_start: float, rho_end: float, eta: float) -> float:
         """Steps from rho_start to rho_end: the quadrature of 1/|d rho/dk| (C6); inf where the drift stops before.
@@ -280,7 +281,7 @@ class RadialLaw:
         return float(integral[0])
 
     def resting_rho(self, rho0: float, eta: float) -> float:
-        """Where the drift from rho0 stops at this eta: 0, or the first zero of the rate below rho0 (C5 at finite eta)."""
+        """Where the drift from rho0 stops at this eta (C5): 0, or the first zero of the rate below rho0."""
         low = 1e-6 * self.manifold.norm_w_mn
         grid = np.exp(np.linspace(np.log(rho0), np.log(low), 65))
         rates = [self.log_rate(float(rho), eta) for rho in grid]
@@ -301,6 +302,7 @@ def _integrate(
     wanted: npt.NDArray[np.int64],
 ) -> tuple[FloatArray, float]:
     """ln rho at the wanted steps in (begin, end], and at end, from ln rho = start at begin."""
+
     def rate(k: float, x: FloatArray) -> list[float]:
         eta = float(schedule(min(max(k, begin), end - 1)))
         return [log_rate(float(np.exp(x[0])), eta)]

@@ -1,8 +1,8 @@
 """Label-noise SGD by its definition, many replicas at a time. Imports no law.
 
-A model knows a state's layout: it makes states, advances them and observes them. `RadialSGD` works in the n + 2 numbers of
-C12, `FullRadialSGD` and `SeparableSGD` in all coordinates. Draws are addressed by (seed, replica, step, sample), so that
-results do not depend on threads, on how steps are cut into calls, or on which replicas run together.
+A model knows a state's layout: it makes states, advances them and observes them. `RadialSGD` works in the n + 2
+numbers of C12, `FullRadialSGD` and `SeparableSGD` in all coordinates. Draws are addressed by (seed, replica, step,
+sample), so that results do not depend on threads, on how steps are cut into calls, or on which replicas run together.
 """
 
 import time
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -200,8 +201,8 @@ def records(
 ) -> Iterator[dict[str, FloatArray]]:
     """Observables at increasing step numbers; steps[0] is the number of the step that the states are about to take.
 
-    Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number of
-    steps done since its last call. Stops early when every replica has diverged.
+    Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number
+    of steps done since its last call. Stops early when every replica has diverged.
     """
     replicas = np.arange(len(states))
     with ThreadPoolExecutor(threads) as pool:
@@ -235,7 +236,7 @@ def _advance(
     edges = np.linspace(0, len(states), threads + 1).astype(int)
     jobs = [
         pool.submit(model.advance, states[a:b], replicas[a:b], etas, noise, first_step)
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
         if b > a
     ]
     for job in jobs:

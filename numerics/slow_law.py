@@ -4,14 +4,15 @@ On the manifold of minima, per step of label-noise SGD,
 
     du/dk = -(eta/2) P_T h,   h = (2/n) sum_i grad^2 f_i S grad f_i,   S = A^T K^-1 C K^-1 A,
 
-exact in eta and B at small noise; the small-eta limit puts C = (eta sigma^2 / 2B) K, which makes it
--(eta^2 sigma^2 / 4B) P_T grad tr H (Li, Wang, Arora 2022). Derived in `theory.slow_law`. Radial parametrizations have the
-scalar form of `numerics.scalar_law`, networks the torch form of `numerics.networks.law`.
+exact in eta and B at small noise; the small-eta limit puts C = (eta sigma^2 / 2B) K, which makes it -(eta^2 sigma^2 /
+4B) P_T grad tr H (Li, Wang, Arora 2022). Derived in `theory.slow_law`. Radial parametrizations have the scalar form of
+`numerics.scalar_law`, networks the torch form of `numerics.networks.law`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -107,11 +108,15 @@ class SeparableLaw:
         return stability_limit(self.tangent(u).K, batch=self.batch)
 
     def points(
-        self, drift: Callable[[FloatArray, float], FloatArray], u0: FloatArray, schedule: Schedule, steps: npt.NDArray[np.int64]
+        self,
+        drift: Callable[[FloatArray, float], FloatArray],
+        u0: FloatArray,
+        schedule: Schedule,
+        steps: npt.NDArray[np.int64],
     ) -> FloatArray:
         """u ``(steps, p)`` along a drift from u0 at steps[0], put back on the manifold at every step asked for."""
         points = [u0]
-        for begin, end in zip(steps[:-1], steps[1:], strict=True):
+        for begin, end in pairwise(steps):
             points.append(self._segment(drift, points[-1], schedule, int(begin), int(end)))
         return np.stack(points)
 

@@ -74,8 +74,7 @@ def _as_two_factors(functions: lower.Functions) -> lower.Functions:
     """One factor u under the names of two, a = u and b ignored."""
     pair = (notation.a, notation.b)
     renamed = {
-        _NAMES[name]: (pair, expression.subs(notation.u, notation.a))
-        for name, (_, expression) in functions.items()
+        _NAMES[name]: (pair, expression.subs(notation.u, notation.a)) for name, (_, expression) in functions.items()
     }
     zero = (pair, sympy.S.Zero)
     return {**renamed, "slope_b": zero, "curvature_ab": zero, "curvature_bb": zero}

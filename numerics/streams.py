@@ -4,8 +4,8 @@ Sample number t of a stream is a pair (standard normal, 32-bit word), computed f
 depend on neither threads, chunks nor order. Block j = t // 2 of four words (w0, w1, w2, w3) holds two samples:
 Box-Muller turns (w0, w1) into the normals of t = 2j and 2j + 1; w2 and w3 are their words.
 
-The transform uses only +, -, *, / and sqrt, without contraction, so normals carry the same bits on every IEEE machine. Uniforms
-have 32 bits: |normal| <= 6.66; an index drawn from a word has bias at most n / 2^32.
+The transform uses only +, -, *, / and sqrt, without contraction, so normals carry the same bits on every IEEE machine.
+Uniforms have 32 bits: |normal| <= 6.66; an index drawn from a word has bias at most n / 2^32.
 """
 
 import numpy as np
@@ -132,7 +132,7 @@ def fill(k0, k1, purpose, replica, block, words, scratch, normals):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def workspace(streams):
-    """Buffers of several streams: window ``(streams,)``, words ``(streams, 4, BLOCKS)``, scratch, normals ``(streams, 2, BLOCKS)``.
+    """Buffers of several streams: window ``(m,)``, words ``(m, 4, BLOCKS)``, scratch and normals ``(m, 2, BLOCKS)``.
 
     Columns j = 0..BLOCKS-1 of a stream's buffers hold its blocks window + j; with window = NOTHING they hold none yet.
     """

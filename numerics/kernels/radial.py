@@ -28,8 +28,8 @@ def gain_slope(q):
 def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, d)`` in place by len(etas) steps, the first of them number first_step.
 
-    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica whose |u|^2 passes
-    limit stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
+    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica whose
+    |u|^2 passes limit stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
     """
     n, d, steps = y.size, X.shape[1], etas.size
     done = np.empty(states.shape[0], np.int64)

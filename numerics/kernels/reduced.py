@@ -33,8 +33,8 @@ GROUP = 4  # replicas stepped in turn: their independent chains of operations ov
 def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states ``(R, n + 2)`` in place by len(etas) steps, the first of them number first_step.
 
-    gram ``(n, n)`` = X X^T, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica whose
-    q leaves [0, limit] stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
+    gram ``(n, n)`` = X X^T, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A
+    replica whose q leaves [0, limit] stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
     """
     n = y.size
     done = np.full(states.shape[0], etas.size)

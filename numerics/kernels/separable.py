@@ -65,8 +65,8 @@ def derivatives(u, out):
 def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, factors, d)`` in place by len(etas) steps, the first of them number first_step.
 
-    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica with an |F(u)_j|
-    beyond limit stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
+    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica with an
+    |F(u)_j| beyond limit stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
     """
     n, d, steps = y.size, X.shape[1], etas.size
     two = states.shape[1] == 2

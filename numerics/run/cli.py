@@ -13,7 +13,9 @@ from typer.exceptions import TyperException
 
 from numerics.errors import InputError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
+)
 
 JOBS = {
     "phase1": "Phase I: the train loss falls to its floor (C1, C2).",
@@ -49,7 +51,7 @@ Records = Annotated[int, typer.Option(help="points along a curve")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Threads = Annotated[int, typer.Option(help="results do not depend on it")]
 Out = Annotated[Path | None, typer.Option(help="folder for figure, netCDF and summary.json [out/JOB]")]
-Small = Annotated[bool, typer.Option("--small", help="a few seconds: fewer rows, replicas and records")]
+Small = Annotated[bool, typer.Option("--small", help="a few seconds: fewer rows and replicas")]
 Force = Annotated[bool, typer.Option("--force", help="run above the stability limit, and report the divergence")]
 
 
@@ -71,7 +73,7 @@ def _job_command(job: str) -> Callable[..., None]:
         decay_at: DecayAt = "auto",
         decay_factor: DecayFactor = 10.0,
         replicas: Replicas = 48,
-        records: Records = 400,
+        records: Records = 800,
         seed: Seed = 0,
         threads: Threads = 2,
         out: Out = None,

@@ -9,15 +9,16 @@ import numpy.typing as npt
 
 from numerics.check import Check, Margin, critical_value, mean_and_sem
 from numerics.errors import InputError
-from numerics.plotting import COLOURS, band, letter, new_figure
+from numerics.plotting import COLOURS, letter, new_figure, points
 from numerics.run.phase2 import conditions, stability_check
-from numerics.run.phase3 import relaxation_length, test_loss_check
+from numerics.run.phase3 import final_loss_check, relaxation_length
 from numerics.run.report import Outcome
 from numerics.run.system import System
 from numerics.scalar_law import SlowPath
 from numerics.schedule import Constant, StepDecay
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
@@ -81,7 +82,8 @@ def _trunk(
 ) -> tuple[dict[str, FloatArray], dict[int, FloatArray]]:
     """Observables along the trunk, and the states at the decay steps."""
     states, schedule = system.states_on_manifold(), Constant(system.eta)
-    kept, tables, at = {int(decays[0]): states.copy()}, [], int(steps[0])
+    tables: list[dict[str, FloatArray]] = []
+    kept, at = {int(decays[0]): states.copy()}, int(steps[0])
     for stop in np.unique(np.append(decays[decays > at], steps[-1])).tolist():
         piece = system.simulate(states, schedule, steps[(steps >= at) & (steps <= stop)], tick)
         tables.append(piece if not tables else {name: values[1:] for name, values in piece.items()})
@@ -114,7 +116,8 @@ def checks(system: System, branches: list[Branch]) -> list[Check]:
     """C8: every branch's final test loss; the rise after the best decay is within its bound."""
     critical = critical_value(len(branches) + 1, system.settings.replicas)
     found = [
-        test_loss_check(system, b.law, b.final, critical, "C8", f"final test loss, decay at {b.decay_at:,}") for b in branches
+        final_loss_check(system, b.law, b.final, critical, "C8", f"final test loss, decay at {b.decay_at:,}")
+        for b in branches
     ]
     best = min(branches, key=lambda branch: float(np.mean(branch.final)))
     mean, sem = mean_and_sem(branches[-1].final - best.final)  # paired: the same noise up to the earlier decay
@@ -130,10 +133,11 @@ def notes(system: System, branches: list[Branch]) -> list[str]:
     lines = [system.selection_text()]
     if branches:
         record = late_decay_record(branches)
-        first, last, best = record["test_loss_law"][0], record["test_loss_law"][-1], int(np.argmin(record["test_loss_law"]))
+        loss, step = record["test_loss_law"], record["decay_step"]
+        best = int(np.argmin(loss))
         lines.append(
-            f"C8: by the law the test loss after decay goes from {first:.4g} (decay at step 0) to {last:.4g} (at "
-            f"{record['decay_step'][-1]:,}); lowest {record['test_loss_law'][best]:.4g} at {record['decay_step'][best]:,}"
+            f"C8: by the law the test loss after decay goes from {loss[0]:.4g} (decay at step 0) to {loss[-1]:.4g} "
+            f"(at {step[-1]:,}); lowest {loss[best]:.4g} at {step[best]:,}"
         )
     return lines
 
@@ -141,24 +145,31 @@ def notes(system: System, branches: list[Branch]) -> list[str]:
 def draw(outcome: Outcome) -> "Figure":
     """Final test loss against decay step, beside the trunk's."""
     figure, axes = new_figure(1, 2, height=3.0)
-    record = outcome.late_decay or {}
-    axes[0].set_title("final test loss against decay step")
-    if len(record.get("decay_step", ())):
-        x = np.maximum(record["decay_step"], record["decay_step"][1] / 3)
-        axes[0].errorbar(x, record["test_loss_mean"], 2 * record["test_loss_sem"], fmt="o", markersize=4,
-                         color=COLOURS["simulation"], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")  # fmt: skip
-        axes[0].plot(x, record["test_loss_law"], color=COLOURS["law"], label="law")
-        axes[0].set_xscale("log")
-        axes[0].annotate("decay\nat 0", (x[0], record["test_loss_law"][0]), xytext=(6, -4), textcoords="offset points", va="top")
-    axes[0].set_xlabel("decay step")
-    axes[0].set_ylabel("test loss after decay")
-    axes[0].legend()
-    axes[1].set_title("the trunk, before any decay")
-    band(axes[1], outcome.step, *outcome.mean("test_loss"), label="SGD")
+    _draw_branches(axes[0], outcome)
     if outcome.law is not None:
         axes[1].plot(outcome.law.step, outcome.law.test_loss, color=COLOURS["law"], label="law")
+    points(axes[1], outcome.step, *outcome.mean("test_loss"), label="SGD")
+    axes[1].set_title("the trunk, before any decay")
     axes[1].set_xlabel("SGD step")
     axes[1].set_ylabel("test loss")
     axes[1].ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
     letter(axes)
     return figure
+
+
+def _draw_branches(ax: "Axes", outcome: Outcome) -> None:
+    """A decay at step 0 is shown at the left edge of the logarithmic axis."""
+    record = outcome.late_decay or {}
+    ax.set_title("final test loss against decay step")
+    ax.set_xlabel("decay step (leftmost: 0)")
+    ax.set_ylabel("test loss after decay")
+    if len(record.get("decay_step", ())) < 2:
+        return
+    x = np.maximum(record["decay_step"], record["decay_step"][1] / 3)
+    ax.plot(x, record["test_loss_law"], color=COLOURS["law"], label="law")
+    label = f"SGD, mean of {outcome.settings.replicas} ± 2 s.e."
+    points(ax, x, record["test_loss_mean"], record["test_loss_sem"], label=label, count=len(x))
+    at_rest = float(outcome.system.problem.test_loss(outcome.system.problem.w_mn))
+    ax.axhline(at_rest, color=COLOURS["reference"], linestyle=":", label="minimum-norm solution")
+    ax.set_xscale("log")
+    ax.legend()

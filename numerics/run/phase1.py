@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from numerics.check import Check, Margin, critical_value, mean_and_sem
 from numerics.gradient_flow import Flow
-from numerics.plotting import COLOURS, band, letter, new_figure
+from numerics.plotting import COLOURS, band, binned, letter, new_figure, points
 from numerics.run.phase2 import LOSS_RESOLUTION, conditions, stability_check
 from numerics.run.report import Outcome
 from numerics.run.system import System
@@ -58,9 +58,9 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
 
 
 def _step_numbers(total: int, records: int) -> IntArray:
-    """Records spaced evenly in the logarithm, to see the fall, and four times as many evenly, to measure the floor."""
-    log = np.geomspace(1, total, records).astype(np.int64)
-    even = np.linspace(0, total, 4 * records + 1).astype(np.int64)
+    """Records spaced evenly in the logarithm, to see the fall, and twice as many evenly, to measure the floor."""
+    log = np.geomspace(1, total, records // 2).astype(np.int64)
+    even = np.linspace(0, total, 2 * records + 1).astype(np.int64)
     return np.union1d(log, even)
 
 
@@ -99,25 +99,54 @@ def checks(
     critical = critical_value(3, system.settings.replicas)
     excess = (np.log(flow.loss / flow.loss[0]) + 2 * flow.slowest_rate * flow.time)[1:]
     along = Check(
-        "C1", "gradient flow: max ln(L / bound)", 0.0, float(np.max(excess)), 0.0, Margin(rounding=1e-6), critical, side="upper"
+        "C1",
+        "gradient flow: max ln(L / bound)",
+        0.0,
+        float(np.max(excess)),
+        0.0,
+        Margin(rounding=1e-6),
+        critical,
+        side="upper",
     )
-    return [along, _saturation_check(system, bound, steps, simulation, floor, critical),
-            _floor_check(system, steps, simulation, floor, critical)]
+    return [
+        along,
+        _saturation_check(system, bound, steps, simulation, floor, critical),
+        _floor_check(system, steps, simulation, floor, critical),
+    ]
 
 
 def _saturation_check(
-    system: System, bound: float, steps: IntArray, simulation: dict[str, FloatArray], floor: tuple[FloatArray, FloatArray], critical: float
+    system: System,
+    bound: float,
+    steps: IntArray,
+    simulation: dict[str, FloatArray],
+    floor: tuple[FloatArray, FloatArray],
+    critical: float,
 ) -> Check:
     """The first record at which each replica's loss is at its floor comes before the bound."""
     reached = simulation["loss"] <= floor[1][0]
     first = np.where(reached.any(axis=0), steps[np.argmax(reached, axis=0)].astype(float), np.inf)
     mean, sem = mean_and_sem(first)
     margin = Margin(rounding=1.0, model=float(np.max(np.diff(steps))))
-    return Check("C1", "steps until the loss is at its floor", bound, float(mean), float(sem), margin, critical, conditions(system), side="upper")
+    return Check(
+        "C1",
+        "steps until the loss is at its floor",
+        bound,
+        float(mean),
+        float(sem),
+        margin,
+        critical,
+        conditions(system),
+        side="upper",
+    )
 
 
 def _floor_check(
-    system: System, steps: IntArray, simulation: dict[str, FloatArray], floor: tuple[FloatArray, FloatArray], critical: float
+    system: System,
+    steps: IntArray,
+    simulation: dict[str, FloatArray],
+    floor: tuple[FloatArray, FloatArray],
+    critical: float,
 ) -> Check:
     late = steps >= floor[0][0]
     predicted = float(np.mean(np.interp(steps[late], *floor)))
@@ -125,19 +154,27 @@ def _floor_check(
     ratio = np.mean(simulation["loss"][late] / np.interp(steps[late], *floor)[:, None], axis=0)
     mean, sem = mean_and_sem(ratio)
     margin = Margin(resolution=LOSS_RESOLUTION * predicted)
-    return Check("C2", "train loss after saturation", predicted, float(mean) * predicted, float(sem) * predicted, margin, critical, conditions(system))
+    return Check(
+        "C2",
+        "train loss after saturation",
+        predicted,
+        float(mean) * predicted,
+        float(sem) * predicted,
+        margin,
+        critical,
+        conditions(system),
+    )
 
 
 def draw(outcome: Outcome) -> "Figure":
     """Train loss against steps, on a logarithmic and on a linear scale of time."""
     figure, axes = new_figure(1, 2, height=3.0)
     step, (mean, sem) = outcome.step, outcome.mean("loss")
-    for ax, scale in zip(axes, ("log", "linear"), strict=True):
-        shown = step > 0 if scale == "log" else step >= outcome.curves["floor"][0][0]
-        band(ax, step[shown], mean[shown], sem[shown], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")
-        ax.plot(*outcome.curves["floor"], color=COLOURS["law"], label="floor by the law (C2)")
-        ax.set_xlabel("SGD step")
-        ax.set_ylabel("train loss")
+    floor_from = outcome.curves["floor"][0][0]
+    falling = (step > 0) & (step <= floor_from)
+    band(
+        axes[0], step[falling], mean[falling], sem[falling], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e."
+    )
     for name, style, label in (("saturation_bound", ":", "bound (C1)"), ("gradient_flow_loss", "--", "gradient flow")):
         x, y = outcome.curves[name]
         shown = (x >= 1) & (y > 0.3 * np.nanmin(mean[1:]))
@@ -145,8 +182,15 @@ def draw(outcome: Outcome) -> "Figure":
     axes[0].set_xscale("log")
     axes[0].set_yscale("log")
     axes[0].set_title("the loss saturates ...")
-    axes[0].legend()
-    axes[1].set_ylim(bottom=0)
+    late = step >= floor_from
+    x, values = binned(step[late].astype(float), outcome.simulation["loss"][late], 30)
+    points(axes[1], x, *mean_and_sem(values), label="SGD", count=30)
+    axes[1].set_ylim(0, 2 * float(np.nanmean(values)))
     axes[1].set_title("... at the predicted floor")
+    for ax in axes:
+        ax.plot(*outcome.curves["floor"], color=COLOURS["law"], label="floor by the law (C2)")
+        ax.set_xlabel("SGD step")
+        ax.set_ylabel("train loss")
+        ax.legend()
     letter(axes)
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics.check import Check, Margin, critical_value, mean_and_sem
-from numerics.plotting import COLOURS, band, letter, new_figure
+from numerics.plotting import COLOURS, band, binned, letter, new_figure, points
 from numerics.run.report import Outcome
 from numerics.run.system import RadialSystem, System
 from numerics.scalar_law import SlowPath
@@ -96,7 +96,9 @@ def rho_check(
     """rho at one step against the law: C4 for radial parametrizations, C3 otherwise."""
     mean, sem = mean_and_sem(simulation["rho_slow"][i])
     predicted = float(law.rho[i])
-    margin = Margin(rounding=1e-9 * predicted, model=abs(predicted * law.remainder[i]), resolution=RHO_RESOLUTION * predicted)
+    margin = Margin(
+        rounding=1e-9 * predicted, model=abs(predicted * law.remainder[i]), resolution=RHO_RESOLUTION * predicted
+    )
     claim = "C4" if isinstance(system, RadialSystem) else "C3"
     quantity = f"rho at step {steps[i]:,}"
     return Check(claim, quantity, predicted, float(mean), float(sem), margin, critical, conditions(system))
@@ -111,7 +113,9 @@ def floor_check(
     mean, sem = mean_and_sem(np.mean(simulation["loss"][late] / law.floor[late, None], axis=0))
     predicted = float(np.mean(law.floor[late]))
     held = conditions(system) | {"longer than the burn-in": bool(steps[-1] - steps[0] > 2 * burn_in)}
-    margin = Margin(model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted)
+    margin = Margin(
+        model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted
+    )
     quantity = "train loss after the burn-in"
     return Check("C2", quantity, predicted, float(mean) * predicted, float(sem) * predicted, margin, critical, held)
 
@@ -119,7 +123,9 @@ def floor_check(
 def _resting_check(system: RadialSystem, law: SlowPath, simulation: dict[str, FloatArray], critical: float) -> Check:
     """The drift never passes the point where it has to stop (C5)."""
     mean, sem = mean_and_sem(simulation["rho_slow"][-1])
-    margin = Margin(rounding=1e-9 * system.rho0, resolution=RHO_RESOLUTION * max(system.resting_rho, float(law.rho[-1])))
+    margin = Margin(
+        rounding=1e-9 * system.rho0, resolution=RHO_RESOLUTION * max(system.resting_rho, float(law.rho[-1]))
+    )
     quantity = "rho at the end, not below where the drift stops"
     held = conditions(system)
     return Check("C5", quantity, system.resting_rho, float(mean), float(sem), margin, critical, held, side="lower")
@@ -171,11 +177,11 @@ def draw(outcome: Outcome) -> "Figure":
 
 def draw_rho(ax: "Axes", outcome: Outcome) -> None:
     """rho against steps."""
-    band(ax, outcome.step, *outcome.mean("rho_slow"), label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")
     if outcome.law is not None:
         ax.plot(outcome.law.step, outcome.law.rho, color=COLOURS["law"], label=r"law, any $\eta$ and $B$")
         small = outcome.law.rho_small_eta
         ax.plot(outcome.law.step, small, color=COLOURS["small-eta"], linestyle="--", label=r"its limit $\eta \to 0$")
+    points(ax, outcome.step, *outcome.mean("rho_slow"), label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")
     ax.set_ylim(bottom=0)
     ax.set_title("distance from the minimum-norm solution")
     ax.set_ylabel(r"$\rho = |P_N w|$")
@@ -183,7 +189,7 @@ def draw_rho(ax: "Axes", outcome: Outcome) -> None:
 
 
 def _draw_discrepancy(ax: "Axes", outcome: Outcome) -> None:
-    ax.set_title("relative to the law")
+    ax.set_title("the same, relative to the law")
     ax.set_ylabel(r"$\rho / \rho_{\mathrm{law}} - 1$  [%]")
     if outcome.law is None:
         return
@@ -191,20 +197,21 @@ def _draw_discrepancy(ax: "Axes", outcome: Outcome) -> None:
     law = outcome.law
     band(ax, outcome.step, 100 * (mean / law.rho - 1), 100 * sem / law.rho, label="SGD")
     ax.axhline(0, color=COLOURS["law"])
-    small = 100 * (law.rho_small_eta / law.rho - 1)
-    ax.plot(law.step, small, color=COLOURS["small-eta"], linestyle="--")
-    if np.max(np.abs(small)) > 0:
-        ax.annotate(rf"$\eta \to 0$: {small[-1]:+.0f} %", (law.step[-1], small[-1]), ha="right", va="top", xytext=(0, -3), textcoords="offset points")
+    reach = 100 * max(float(np.nanmax(np.abs(mean / law.rho - 1) + 3 * sem / law.rho)), 1e-6)
+    ax.set_ylim(-1.6 * reach, 1.6 * reach)
+    off = 100 * (law.rho_small_eta[-1] / law.rho[-1] - 1)
+    ax.text(0.97, 0.95, rf"$\eta \to 0$ ends at {off:+.0f} %", transform=ax.transAxes, ha="right", va="top",
+            color=COLOURS["small-eta"])  # fmt: skip
 
 
 def draw_loss(ax: "Axes", outcome: Outcome) -> None:
-    """Train loss against steps, at its floor."""
-    mean, sem = outcome.mean("loss")
-    shown = slice(1, None)  # the start lies exactly on the manifold
-    band(ax, outcome.step[shown], mean[shown], sem[shown], label="SGD")
+    """Train loss against steps, at its floor: averages over groups of records."""
+    # the start lies exactly on the manifold: left out
+    x, values = binned(outcome.step[1:].astype(float), outcome.simulation["loss"][1:], 40)
     if outcome.law is not None:
         ax.plot(outcome.law.step, outcome.law.floor, color=COLOURS["law"], label="floor by the law")
         ax.plot(outcome.law.step, outcome.law.floor_small_eta, color=COLOURS["small-eta"], linestyle="--")
+    points(ax, x, *mean_and_sem(values), label="SGD", count=40)
     ax.set_ylim(bottom=0)
     ax.set_title("train loss: has long stopped falling")
     ax.set_ylabel("train loss")
@@ -217,9 +224,9 @@ def draw_test_loss(ax: "Axes", outcome: Outcome) -> None:
     if outcome.system.problem.test_kind is None:
         ax.set_title("test loss: none (no w_star, no held-out rows)")
         return
-    band(ax, outcome.step, *outcome.mean("test_loss"), label="SGD")
     if outcome.law is not None:
         ax.plot(outcome.law.step, outcome.law.test_loss, color=COLOURS["law"])
+    points(ax, outcome.step, *outcome.mean("test_loss"), label="SGD")
     reference = float(outcome.system.problem.test_loss(outcome.system.problem.w_mn))
     ax.axhline(reference, color=COLOURS["reference"], linestyle=":", label="at the minimum-norm solution")
     ax.legend()

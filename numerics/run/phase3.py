@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics.check import Check, Margin, critical_value, mean_and_sem
-from numerics.plotting import COLOURS, band, letter, new_figure
+from numerics.plotting import COLOURS, band, binned, letter, new_figure, points
 from numerics.run.phase2 import BURN_IN, LOSS_RESOLUTION, RHO_RESOLUTION, conditions, stability_check
 from numerics.run.report import Outcome
 from numerics.run.system import System
@@ -15,6 +15,7 @@ from numerics.scalar_law import SlowPath
 from numerics.schedule import StepDecay
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
@@ -68,10 +69,10 @@ def relaxation_length(system: System) -> int:
 
 
 def _step_numbers(decay_at: int, after: int, records: int) -> IntArray:
-    """Records before the decay; after it as many evenly spaced in the logarithm, and twice as many evenly."""
-    before = np.linspace(0, decay_at, records // 2 + 1).astype(np.int64)
-    log = decay_at + np.geomspace(1, after, records // 2).astype(np.int64)
-    even = decay_at + np.linspace(0, after, 2 * records + 1).astype(np.int64)
+    """Records before the decay; after it as many evenly spaced in the logarithm, and four times as many evenly."""
+    before = np.linspace(0, decay_at, records // 4 + 1).astype(np.int64)
+    log = decay_at + np.geomspace(1, after, records // 4).astype(np.int64)
+    even = decay_at + np.linspace(0, after, records + 1).astype(np.int64)
     return np.unique(np.concatenate([before, log, even]))
 
 
@@ -91,7 +92,9 @@ def checks(
         _rate_check(rate, critical),
     ]
     if system.problem.test_kind is not None:
-        found.append(test_loss_check(system, law, simulation["test_loss"][-8:].mean(axis=0), critical, "C7"))
+        found.append(
+            final_loss_check(system, law, simulation["test_loss"][-8:].mean(axis=0), critical, "C7", "final test loss")
+        )
     return found
 
 
@@ -103,9 +106,18 @@ def _floor_check(
     mean, sem = mean_and_sem(np.mean(simulation["loss"][late] / law.floor[late, None], axis=0))
     predicted = float(np.mean(law.floor[late]))
     held = conditions(system) | {"longer than the burn-in": bool(steps[-1] >= decay_at + burn_in)}
-    margin = Margin(model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted)
+    margin = Margin(
+        model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted
+    )
     return Check(
-        "C7", "train loss after decay", predicted, float(mean) * predicted, float(sem) * predicted, margin, critical, held
+        "C7",
+        "train loss after decay",
+        predicted,
+        float(mean) * predicted,
+        float(sem) * predicted,
+        margin,
+        critical,
+        held,
     )
 
 
@@ -123,15 +135,13 @@ def _rate_check(rate: tuple[float, float], critical: float) -> Check:
     return Check("C7", "relaxation rate, n times lambda_min(K)", predicted, observed, 0.0, margin, critical)
 
 
-def test_loss_check(
-    system: System, law: SlowPath, final: FloatArray, critical: float, claim: str, label: str = "final test loss"
+def final_loss_check(
+    system: System, law: SlowPath, final: FloatArray, critical: float, claim: str, label: str
 ) -> Check:
     """Final test loss ``(R,)`` against R at the point of the manifold that the law gives, plus its fluctuations."""
     mean, sem = mean_and_sem(final)
     predicted = float(law.test_loss[-1])
-    margin = Margin(
-        model=system.test_loss_remainder(law), resolution=RHO_RESOLUTION * predicted
-    )
+    margin = Margin(model=system.test_loss_remainder(law), resolution=RHO_RESOLUTION * predicted)
     return Check(claim, label, predicted, float(mean), float(sem), margin, critical, conditions(system))
 
 
@@ -145,38 +155,48 @@ def alignment_notes(system: System, law: SlowPath | None) -> list[str]:
 
 
 def draw(outcome: Outcome, decay_at: int) -> "Figure":
-    """Train loss and test loss around the decay, and the relaxation on a logarithmic scale."""
+    """Train loss, rho and test loss around the decay, and the relaxation on a logarithmic scale."""
     figure, axes = new_figure(2, 2)
-    step, law = outcome.step, outcome.law
-    panels = (("loss", "floor", "train loss"), ("rho_slow", "rho", r"$\rho$"), ("test_loss", "test_loss", "test loss"))
-    for ax, (name, predicted, label) in zip((axes[0], axes[2], axes[3]), panels, strict=True):
-        mean, sem = outcome.mean(name)
-        shown = slice(1, None)
-        if np.all(np.isfinite(mean[shown])):
-            band(ax, step[shown], mean[shown], sem[shown], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e.")
-            if law is not None:
-                ax.plot(law.step[shown], getattr(law, predicted)[shown], color=COLOURS["law"], label="law")
-        ax.axvline(decay_at, color=COLOURS["reference"], linestyle=":", label="decay")
-        ax.set_xlabel("SGD step")
+    for ax, (name, predicted, label) in zip((axes[0], axes[2], axes[3]), _PANELS, strict=True):
+        _draw_around(ax, outcome, decay_at, name, predicted)
         ax.set_ylabel(label)
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
     axes[0].set_yscale("log")
     axes[0].legend()
     axes[0].set_title("the loss falls to the new floor")
     _draw_relaxation(axes[1], outcome, decay_at)
-    axes[2].set_ylim(bottom=0)
+    axes[2].set_ylim(0, 1.15 * outcome.system.rho0)
     axes[2].set_title("the drift is frozen")
     axes[3].set_title("the test loss settles")
     letter(axes)
     return figure
 
 
-def _draw_relaxation(ax: Any, outcome: Outcome, decay_at: int) -> None:
-    shown = outcome.step > decay_at
-    mean, sem = outcome.mean("loss")
-    band(ax, outcome.step[shown] - decay_at, mean[shown], sem[shown], label="SGD")
+_PANELS = (("loss", "floor", "train loss"), ("rho_slow", "rho", r"$\rho$"), ("test_loss", "test_loss", "test loss"))
+
+
+def _draw_around(ax: "Axes", outcome: Outcome, decay_at: int, name: str, predicted: str) -> None:
+    """One observable before and after the decay: averages over groups of records on top of the law."""
     if outcome.law is not None:
-        ax.plot(outcome.step[shown] - decay_at, outcome.law.floor[shown], color=COLOURS["law"], label="new floor")
+        ax.plot(outcome.law.step[1:], getattr(outcome.law, predicted)[1:], color=COLOURS["law"], label="law")
+    ax.axvline(decay_at, color=COLOURS["reference"], linestyle=":", label="decay")
+    label = f"SGD, mean of {outcome.settings.replicas} ± 2 s.e."
+    settled = decay_at + 0.05 * (outcome.step[-1] - decay_at)
+    for shown, bins in (((outcome.step > 0) & (outcome.step <= decay_at), 8), (outcome.step > settled, 25)):
+        if np.any(shown) and np.all(np.isfinite(outcome.simulation[name][shown])):
+            x, values = binned(outcome.step[shown].astype(float), outcome.simulation[name][shown], bins)
+            points(ax, x, *mean_and_sem(values), label=label, count=bins)
+            label = ""
+    ax.set_xlabel("SGD step")
+    ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+
+
+def _draw_relaxation(ax: "Axes", outcome: Outcome, decay_at: int) -> None:
+    after = outcome.step - decay_at
+    shown = (after > 0) & (after <= after[-1] // 10)
+    mean, sem = outcome.mean("loss")
+    band(ax, after[shown], mean[shown], sem[shown], label="SGD")
+    if outcome.law is not None:
+        ax.plot(after[shown], outcome.law.floor[shown], color=COLOURS["law"], label="new floor")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("steps after the decay")

@@ -46,7 +46,7 @@ LONG_NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A finished job. simulation holds observables ``(steps, R)``; law is None where none exists (eta above the limit)."""
+    """A finished job. simulation holds observables ``(steps, R)``; law is None where eta exceeds the limit."""
 
     system: System
     eta: float
@@ -140,7 +140,7 @@ def _law_record(law: SlowPath | None) -> dict[str, object]:
 
 
 def dataset(outcome: Outcome) -> "xarray.Dataset":
-    """Every curve with long names and units; simulation curves keep their replicas. Nothing in it depends on the clock."""
+    """Every curve with long names and units, simulated ones with their replicas. No clock: equal runs, equal bytes."""
     import xarray
 
     variables: dict[str, Any] = {}
@@ -193,5 +193,6 @@ def _setting_line(outcome: Outcome) -> str:
     return (
         f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.parametrization} depth {settings.depth:g}; "
         f"eta = {outcome.eta:.4g} ({share:.0%} of the stability limit), B = {settings.batch}, "
-        f"sigma = {settings.sigma:g}, rho0 = {system.rho0:.4g}, {outcome.step[-1]:,} steps x {settings.replicas} replicas\n"
+        f"sigma = {settings.sigma:g}, rho0 = {system.rho0:.4g}, {outcome.step[-1]:,} steps "
+        f"x {settings.replicas} replicas\n"
     )

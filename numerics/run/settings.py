@@ -41,7 +41,7 @@ class Settings(BaseModel):
     decay_at: int | Auto = "auto"
     decay_factor: float = Field(10.0, gt=1)
     replicas: int = Field(48, ge=2)
-    records: int = Field(400, ge=10)
+    records: int = Field(800, ge=10)
     seed: int = Field(0, ge=0, lt=2**64)
     threads: int = Field(2, ge=1)
     out: Path
@@ -88,6 +88,6 @@ def _check_positive(settings: Settings) -> None:
 
 
 def _made_small(settings: Settings) -> Settings:
-    """The same job in a few seconds: fewer replicas and records; named data give fewer rows."""
-    changes = {"replicas": min(settings.replicas, 24), "records": min(settings.records, 100)}
+    """The same job in a few seconds: fewer replicas; named data give fewer rows."""
+    changes = {"replicas": min(settings.replicas, 40)}
     return settings.model_copy(update=changes)
