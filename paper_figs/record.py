@@ -1,0 +1,54 @@
+"""A figure's data as one xarray dataset: variables with long names and units, the checks that go with them, and a hash."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray
+
+from numerics.check import Check
+
+Array = npt.NDArray[Any]
+Variable = tuple[tuple[str, ...], Array, dict[str, str]]
+
+
+def var(dims: str, values: npt.ArrayLike, long_name: str, units: str = "1") -> Variable:
+    """A variable over space-separated dimension names."""
+    return tuple(dims.split()), np.asarray(values), {"long_name": long_name, "units": units}
+
+
+def dataset(title: str, variables: Mapping[str, Variable], checks: Iterable[Check] = (), **facts: float | str) -> xarray.Dataset:
+    """The data behind a figure. facts are numbers or words that the caption needs; checks are kept as JSON."""
+    attributes = {"title": title, "checks": json.dumps([_finite(check.record()) for check in checks]), **facts}
+    return xarray.Dataset(dict(variables), attrs=attributes)
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in record.items() if k != "margin"}
+
+
+def checks(data: xarray.Dataset) -> list[dict[str, Any]]:
+    """The checks that came with the data, as in summary.json."""
+    records: list[dict[str, Any]] = json.loads(data.attrs["checks"])
+    return records
+
+
+def checked(data: xarray.Dataset) -> str:
+    """How many of the checks pass, in a few words."""
+    verdicts = [record["verdict"] for record in checks(data)]
+    return f"{verdicts.count('pass')} of {len(verdicts)} comparisons pass"
+
+
+def digest(data: xarray.Dataset) -> str:
+    """SHA-256 over names, dimensions, types and bytes of everything in the dataset."""
+    found = hashlib.sha256()
+    for name in sorted(map(str, data.variables)):
+        variable = data[name]
+        values = np.ascontiguousarray(variable.values)
+        found.update(f"{name}{variable.dims}{values.dtype.str}{values.shape}{sorted(variable.attrs.items())}".encode())
+        found.update(values.tobytes() if values.dtype.kind != "O" else repr(values.tolist()).encode())
+    found.update(repr(sorted(data.attrs.items())).encode())
+    return found.hexdigest()
