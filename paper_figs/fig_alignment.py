@@ -4,7 +4,7 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from numerics.plotting import COLOURS, letter, new_figure, points
+from numerics.plotting import COLOURS, letter, markers, new_figure
 from numerics.run import phase3
 from paper_figs.record import checked, checks
 from paper_figs.systems import from_job, no_tick, radial, setting_text
@@ -57,7 +57,7 @@ def draw(data: xarray.Dataset) -> Figure:
         strict=True,
     ):
         ax.plot(x[shown], data[f"{law}_law"].values[shown], color=COLOURS["law"], label="law")
-        points(ax, x[chosen], data[f"{name}_mean"].values[chosen], data[f"{name}_sem"].values[chosen], "SGD")
+        markers(ax, x[chosen], data[f"{name}_mean"].values[chosen], data[f"{name}_sem"].values[chosen], "SGD")
         ax.axvline(0, color=COLOURS["reference"], linestyle=":", linewidth=1)
         ax.set(title=title, xlabel=f"(step − decay step) / {unit:,}")
     axes[0].set(yscale="log", ylabel="train loss")

@@ -4,7 +4,7 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from numerics.plotting import COLOURS, letter, new_figure, points
+from numerics.plotting import COLOURS, letter, markers, new_figure
 from numerics.run import late_decay
 from paper_figs.record import checked, checks
 from paper_figs.systems import from_job, no_tick, radial, setting_text, sparse
@@ -52,14 +52,14 @@ def draw(data: xarray.Dataset) -> Figure:
     zero = x[1] / 3
     curve_x, curve = data["decayed_law_step"].values, data["decayed_law"].values
     after.plot(np.maximum(curve_x, zero), curve, color=COLOURS["law"], label="law")
-    points(after, np.maximum(x, zero), data["late_test_loss_mean"].values, data["late_test_loss_sem"].values, f"SGD, {data.attrs['replicas']} runs")
+    markers(after, np.maximum(x, zero), data["late_test_loss_mean"].values, data["late_test_loss_sem"].values, f"SGD, {data.attrs['replicas']} runs")
     after.axhline(data.attrs["at_minimum_norm"], color=COLOURS["reference"], linestyle=":", label="minimum-norm solution")
     after.set(xscale="log", xlabel="step of the decay", ylabel="test loss after decay", title="decay later, end lower")
     after.annotate("decay\nat step 0", (zero, curve[0]), (8, -2), textcoords="offset points", va="top", fontsize=8)
     step = data["step"].values
     chosen = sparse(len(step), 18)
     trunk.plot(step, data["test_loss_law"], color=COLOURS["law"], label="law")
-    points(trunk, step[chosen], data["test_loss_mean"].values[chosen], data["test_loss_sem"].values[chosen], "SGD")
+    markers(trunk, step[chosen], data["test_loss_mean"].values[chosen], data["test_loss_sem"].values[chosen], "SGD")
     trunk.axhline(data.attrs["at_minimum_norm"], color=COLOURS["reference"], linestyle=":")
     trunk.set(xlabel="SGD step", ylabel="test loss", title="without decay")
     trunk.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))

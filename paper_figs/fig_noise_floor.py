@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from numerics.check import Check, Margin, critical_value, mean_and_sem
 from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
-from numerics.plotting import COLOURS, new_figure, points
+from numerics.plotting import COLOURS, markers, new_figure
 from numerics.run.system import RadialSystem
 from numerics.schedule import Constant
 from numerics.sgd import Noise, simulate
@@ -88,7 +88,7 @@ def draw(data: xarray.Dataset) -> Figure:
     for i, (colour, mark) in enumerate((("law", "o"), ("simulation", "s"), ("second", "^"))):
         mean, sem = data["simulated"].values[i].T
         ax.plot(data["load"], data["law"][i], color=COLOURS[colour], label=f"law, B = {BATCHES[i]}")
-        points(ax, data["load_simulated"].values, mean, sem, colour=colour, mark=mark)
+        markers(ax, data["load_simulated"].values, mean, sem, colour=colour, symbol=mark)
     ax.set(xlabel=r"learning rate $\eta$ / stability limit", ylabel=r"train loss / ($\eta\sigma^2$ tr H / 4B)", yscale="log")
     ax.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
     ax.minorticks_off()

@@ -4,7 +4,7 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from numerics.plotting import COLOURS, letter, new_figure, points
+from numerics.plotting import COLOURS, letter, markers, new_figure
 from numerics.run import phase1
 from paper_figs.record import checked, checks
 from paper_figs.systems import from_job, no_tick, radial, setting_text, sparse, sparse_log
@@ -43,10 +43,10 @@ def draw(data: xarray.Dataset) -> Figure:
         shown = (x >= 1) & (y > 0.3 * np.nanmin(mean[1:]))
         fall.plot(x[shown], y[shown], style, color=COLOURS["reference"], label=label)
     chosen = sparse_log(step, 16)
-    points(fall, step[chosen], mean[chosen], sem[chosen], f"SGD, {data.attrs['replicas']} runs")
+    markers(fall, step[chosen], mean[chosen], sem[chosen], f"SGD, {data.attrs['replicas']} runs")
     late = np.flatnonzero(step >= data["floor_step"].values[0])
     late = late[sparse(len(late), 24)]
-    points(floor, step[late], mean[late], sem[late])
+    markers(floor, step[late], mean[late], sem[late])
     for ax in (fall, floor):
         ax.plot(data["floor_step"], data["floor"], color=COLOURS["law"], label="floor by the law (C2)", zorder=3)
         ax.set(xlabel="SGD step", ylabel="train loss")
