@@ -11,6 +11,7 @@ from sympy import Expr, MatrixBase
 from theory import notation
 from theory import scalar_coefficients as coefficients
 from theory.derivation import Derivation, entries, matrix, vector
+from theory.lower import smooth
 from theory.parametrization import Parametrization, Radial, Separable
 
 MatrixSymbol, Eq = sympy.MatrixSymbol, sympy.Eq
@@ -113,7 +114,7 @@ def derive_jacobian(parametrization: Parametrization) -> Derivation:
         text = "J acts as g across u and as N' = (r g)' along u: the two numbers below."
     else:
         F = parametrization.expression
-        parts = tuple(_readable(F.diff(x), parametrization) for x in parametrization.factors)
+        parts = tuple(readable(F.diff(x), parametrization) for x in parametrization.factors)
         text = "J is diagonal in every factor, with the slopes below."
     return Derivation("jacobian", "definition", text, sympy.Tuple(*parts), entries(residual))
 
@@ -159,7 +160,7 @@ def derive_kernel(parametrization: Parametrization) -> Derivation:
     XX, yy = sympy.symbols("X*X^T y*y^T")
     if not isinstance(parametrization, Radial):
         slopes = sum(parametrization.expression.diff(x) ** 2 for x in parametrization.factors)
-        shown = Eq(sympy.Symbol("K"), sympy.Symbol("X") * _readable(slopes, parametrization) * sympy.Symbol("X^T"))
+        shown = Eq(sympy.Symbol("K"), sympy.Symbol("X") * readable(slopes, parametrization) * sympy.Symbol("X^T"))
         text = "K = X diag(sum of squared slopes) X^T; the middle factor is diagonal."
         return Derivation("kernel", "C1", text, shown, entries(difference))
     g, y = parametrization.g, X * predictor(parametrization, u)
@@ -253,7 +254,6 @@ def derivations(parametrization: Parametrization) -> tuple[Derivation, ...]:
     return (*common, derive_spectrum())
 
 
-def _readable(expression: Expr, separable: Separable) -> Expr:
-    from theory.lower import smooth
-
+def readable(expression: Expr, separable: Separable) -> Expr:
+    """The derivative of a separable F with sign(x) |x| worked out."""
     return smooth(expression, separable.factors)

@@ -2,7 +2,8 @@
 
 One step draws B rows b with replacement and fresh xi_b: u <- u - eta sum_b g_b (e_b - sigma xi_b) / B. In the residuals
 the step is q <- q - eta K s with s = sum_b unit_b (q_b - sigma xi_b) / B. Averages are exact enumerations: of every
-tuple of rows, and of xi_b = +-1, which has the first two moments of a standard normal (nothing higher enters).
+tuple of rows, and of xi_b = +-1, which has the first two moments of a standard normal (nothing higher enters). They are
+run for B = 1, 2, 3; a mean of B independent terms has second moment m m^T + (M - m m^T) / B, affine in 1/B.
 """
 
 import functools
@@ -141,7 +142,10 @@ def derive_one_sample() -> Derivation:
 
 
 def derive_stability() -> Derivation:
-    """Orthogonal rows, n = 3: each variance has the factor 1 - 2 eta l + eta^2 l^2 (B + n - 1)/B, l = k_i / n."""
+    """Orthogonal rows, n = 3: each variance has the factor 1 - 2 eta l + eta^2 l^2 (B + n - 1)/B, l = k_i / n.
+
+    The covariances between rows die with the variances, by Cauchy and Schwarz.
+    """
     n = 3
     C, k = symmetric("C", n), vector("k", n, positive=True)
     after = next_covariance(C, sympy.diag(*k), eta, B, sympy.S.Zero)
@@ -157,7 +161,7 @@ def derive_stability() -> Derivation:
 
 
 def _mixed(first: Expr, second: Expr) -> Expr:
-    """Factor of an off-diagonal covariance: smaller in size than those of the two variances at their limits."""
+    """Factor of the covariance of two rows."""
     return 1 - eta * (first + second) + eta**2 * (1 - 1 / B) * first * second
 
 
@@ -179,10 +183,10 @@ def derive_batch_order() -> Derivation:
 
 def derive_full_batch() -> Derivation:
     """sigma^2 = s^2 B / n, B -> infinity: every label is noised afresh in a full batch; C = eta s^2 K (2n - eta K)^-1."""
-    n, K, s = 2, symmetric("K", 2), sympy.Symbol("s", positive=True)
+    n, K, s, x = 2, symmetric("K", 2), sympy.Symbol("s", positive=True), sympy.Symbol("x", positive=True)
     C = eta * s**2 * K * (2 * n * sympy.eye(n) - eta * K).inv()
     scaled = stationarity(C, K, eta, B, s * sympy.sqrt(B / n))
-    limit = scaled.applyfunc(lambda entry: sympy.limit(sympy.expand(entry.subs(B, 1 / n_)), n_, 0))
+    limit = scaled.applyfunc(lambda entry: sympy.limit(sympy.expand(entry.subs(B, 1 / x)), x, 0))
     text = "Full batch with fresh noise s on every label (sigma^2 = s^2 B / n, B to infinity):"
     inverse = sympy.Pow(2 * n_ - eta * K_, -1)
     return Derivation("full-batch-covariance", "C2, C3", text, sympy.Eq(C_, eta * s**2 * K_ * inverse), entries(limit))

@@ -12,6 +12,7 @@ import sympy
 r = sympy.Symbol("r", positive=True)
 q = sympy.Symbol("q", positive=True)
 rho = sympy.Symbol("rho", positive=True)
+nu = sympy.Symbol("nu", positive=True)
 u = sympy.Symbol("u", real=True)
 a = sympy.Symbol("a", real=True)
 b = sympy.Symbol("b", real=True)
@@ -71,6 +72,7 @@ TABLE = (
 
 LATEX = {
     rho: "\\rho",
+    nu: "\\nu",
     frobenius: "\\|X\\|_F",
     label_norm: "\\|y\\|",
     w_mn_norm: "\\|w_{\\mathrm{mn}}\\|",
