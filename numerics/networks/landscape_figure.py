@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from numerics.networks.landscape import Openness
-from numerics.plotting import COLOURS, letter, new_figure
+from numerics.plotting import COLOURS, STYLE, letter, new_figure
 
 Array = NDArray[np.float64]
 
@@ -34,22 +35,22 @@ class Landscape:
 
 def figure(data: Landscape) -> Figure:
     """Train left, held out right, one colour bar."""
-    whole, axes = new_figure(1, 2, width=8.6, height=3.9)
+    whole, axes = new_figure(1, 2, width=8.6, height=4.0)
     norm = LogNorm(*_range(data.losses))
-    for part, name in enumerate(("training loss", "held-out loss")):
-        draw(axes[part], data, part, norm)
-        valley = data.openness[part]
-        axes[part].set_title(f"{name}: border {valley.border:.0%} inside, curvature ratio {valley.ratio:.2g}")
-    letter(axes)
-    whole.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label="loss on clean labels", shrink=0.9)
-    whole.suptitle(
-        f"{data.title}; white line: {data.openness[0].level - data.openness[0].minimum:.2g} above the minimum"
-    )
+    with rc_context(STYLE):
+        for part, name in enumerate(("training loss", "held-out loss")):
+            draw(axes[part], data, part, norm)
+            valley = data.openness[part]
+            axes[part].set_title(f"{name}\nborder {valley.border:.0%} inside, curvature ratio {valley.ratio:.2g}")
+        letter(axes)
+        whole.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label="loss on clean labels", shrink=0.9)
+        above = data.openness[0].level - data.openness[0].minimum
+        whole.suptitle(f"{data.title}; white line: {above:.2g} above the minimum", fontsize=10)
     return whole
 
 
 def _range(losses: Array) -> tuple[float, float]:
-    """One colour scale for both panels: from the 1st percentile of all losses up to 1000 times that."""
+    """One colour scale for both panels: from the lowest percent of all losses up to 1000 times that."""
     low = max(float(np.percentile(losses, 1)), 1e-6)
     return low, min(float(np.nanmax(losses)), 1e3 * low)
 

@@ -51,14 +51,14 @@ def draw_trunk(ax: Axes, data: LateDecay) -> None:
     _mark_saturation(ax, data)
     ax.set(xscale="log", yscale="log", xlabel="step", ylabel="loss on clean labels")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], 1e-5))
-    ax.set_title("large learning rate: train (solid), test (dashed)")
+    ax.set_title("before decay: train (solid), test (dashed)")
 
 
 def draw_final(ax: Axes, data: LateDecay) -> None:
     """Final test loss against the decay step, mean and 95 % interval over seeds."""
     _draw_against_decay(ax, data, data.final)
-    ax.set(ylabel="test loss after decay", title="decay later, end lower")
-    ax.legend(loc="best")
+    ax.set(yscale="log", ylabel="test loss after decay", title="the later the decay, the lower the test loss")
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92))
 
 
 def draw_accuracy(ax: Axes, data: LateDecay) -> None:
@@ -74,7 +74,8 @@ def draw_relation(ax: Axes, data: LateDecay) -> None:
         label, colour, marker = LABELS[kind]
         x, y = data.at_decay[kind][after].ravel(), final[after].ravel()
         ax.plot(x, y, marker, color=COLOURS[colour], markersize=4, alpha=0.7, label=label)
-    ax.set(xlabel="test loss when the decay starts", ylabel="test loss after decay", title="before and after decay")
+    ax.set(xscale="log", yscale="log", xlabel="test loss when the decay starts", ylabel="test loss after decay")
+    ax.set_title("one branch each, from saturation on")
 
 
 def _draw_against_decay(ax: Axes, data: LateDecay, values: dict[str, Array], scale: float = 1.0) -> None:

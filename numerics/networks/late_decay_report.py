@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from numerics.files import write_figure
@@ -16,7 +17,7 @@ from numerics.networks.landscape_figure import Landscape
 from numerics.networks.landscapes import Gaps, landscape
 from numerics.networks.late_decay import SATURATED_WITHIN, Experiment, checkpoints
 from numerics.networks.late_decay_figure import LateDecay
-from numerics.plotting import letter, new_figure
+from numerics.plotting import STYLE, letter, new_figure
 
 if TYPE_CHECKING:
     import xarray
@@ -33,11 +34,17 @@ class Drawn:
 
 def figure(data: LateDecay) -> Figure:
     """Trunk, final loss, final accuracy, and before against after."""
+    draws = (
+        late_decay_figure.draw_trunk,
+        late_decay_figure.draw_final,
+        late_decay_figure.draw_accuracy,
+        late_decay_figure.draw_relation,
+    )
     whole, axes = new_figure(2, 2, width=8.2, height=2.9)
-    draws = (late_decay_figure.draw_trunk, late_decay_figure.draw_final)
-    for ax, draw in zip(axes, (*draws, late_decay_figure.draw_accuracy, late_decay_figure.draw_relation), strict=True):
-        draw(ax, data)
-    letter(axes)
+    with rc_context(STYLE):
+        for ax, draw in zip(axes, draws, strict=True):
+            draw(ax, data)
+        letter(axes)
     return whole
 
 
@@ -111,7 +118,7 @@ def _benefit_lines(data: LateDecay, kind: str) -> list[str]:
         f"rank correlation {found.correlation:.3f} (seed means), {found.per_seed:.3f} ± {found.per_seed_sem:.3f} "
         f"(single seeds), {found.pooled:.3f} (all branches)"
     )
-    rows.append(f"  correlation of test loss at decay and at the end: {found.at_decay:.3f} ")
+    rows.append(f"  correlation of test loss at decay and at the end: {found.at_decay:.3f}")
     return rows
 
 
@@ -123,7 +130,8 @@ def _landscape_lines(name: str, entry: Drawn) -> list[str]:
     for part, valley in zip(("train", "held out"), shown.openness, strict=True):
         rows.append(
             f"  {part:8}: {valley.border:.1%} of the border inside loss ≤ {valley.level:.4f}; "
-            f"minimum {valley.minimum:.4f}, curvatures there {valley.curvatures[0]:.3g}, {valley.curvatures[1]:.3g} (ratio {valley.ratio:.3g})"
+            f"minimum {valley.minimum:.4f}, curvatures there {valley.curvatures[0]:.3g}, {valley.curvatures[1]:.3g} "
+            f"(ratio {valley.ratio:.3g})"
         )
     places = [*(f"trunk {step}" for step in shown.steps), *(f"branch end {k}" for k in range(len(shown.ends)))]
     rows.append("  checkpoint: distance from the surface; loss there minus at its projection, train and held out")

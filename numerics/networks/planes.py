@@ -29,7 +29,8 @@ class Surface:
 
     def points(self, coordinates: Tensor) -> Tensor:
         """theta ``(m, p)`` at coordinates ``(m, 2)``."""
-        return torch.add(self.origin, torch.mm(coordinates, self.axes) + torch.mm(_monomials(coordinates), self.bend))
+        plane: Tensor = self.origin + coordinates @ self.axes
+        return plane + _monomials(coordinates) @ self.bend
 
     def coordinates(self, theta: Tensor) -> Tensor:
         """Coordinates ``(m, 2)`` of the orthogonal projection of theta ``(m, p)`` on the axes."""
