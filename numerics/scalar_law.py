@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import sympy
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
 
@@ -29,6 +30,7 @@ Scalar = Callable[..., float]
 
 _SMALLEST_RHO = 1e-12  # relative to the start: below it the drift has done its work
 _RTOL = 1e-10
+_NEWTON_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -147,30 +149,58 @@ class RadialManifold:
         Exact: the flow conserves ln nu - log_invariant(r), and on the ray that is an increasing function of rho.
         Derived in `theory.scalar_law`. NaN where nu or r is; the sign of nu is kept.
         """
-        flat = [self._relax_one(float(a), float(b)) for a, b in zip(np.ravel(nu), np.ravel(r), strict=True)]
-        return np.reshape(flat, np.shape(nu))
+        rho = np.array(np.broadcast_to(nu, np.broadcast_shapes(np.shape(nu), np.shape(r))), dtype=np.float64)
+        moving = np.isfinite(rho) & np.isfinite(r) & (rho != 0)
+        size, radius = np.abs(rho[moving]), np.broadcast_to(r, rho.shape)[moving]
+        target = np.log(size) - self._log_invariants(radius)
+        rho[moving] = np.copysign(
+            self._on_ray(target, np.log(size * self._arrays["norm"](radius) / radius)), rho[moving]
+        )
+        rho[~np.isfinite(r)] = np.nan
+        return rho
 
-    def _relax_one(self, nu: float, r: float) -> float:
-        if not (np.isfinite(nu) and np.isfinite(r)) or nu == 0:
-            return nu if np.isfinite(r) else float("nan")
-        target = np.log(abs(nu)) - self.log_invariant(r)
-        log_rho = np.log(abs(nu) * self.functions["norm"](r) / r)
-        for _ in range(200):
-            rho = float(np.exp(log_rho))
-            value, slope = self._invariant_on_ray(rho)
-            step = float(np.clip((target - value) / slope, -1.0, 1.0))
-            log_rho += step
-            if abs(step) < 1e-14 * max(1.0, abs(log_rho)):
+    @cached_property
+    def _arrays(self) -> dict[str, Callable[[FloatArray], FloatArray]]:
+        """norm, norm_slope and, where it is closed, log_invariant, for arrays of r."""
+        table = lower.functions(self.parametrization)
+        names = ("norm", "norm_slope", "log_invariant")
+        return {name: sympy.lambdify(*table[name], modules="numpy") for name in names if name in table}
+
+    def _log_invariants(self, r: FloatArray) -> FloatArray:
+        if "log_invariant" in self._arrays:
+            return np.asarray(self._arrays["log_invariant"](r)) * np.ones_like(r)
+        return np.array([self.log_invariant(float(x)) for x in r])
+
+    def _on_ray(self, target: FloatArray, log_rho: FloatArray) -> FloatArray:
+        """rho ``(m,)`` at which the invariant on the ray has the target values; Newton in ln rho."""
+        for _ in range(_NEWTON_STEPS):
+            value, slope = self._invariant_on_ray(np.exp(log_rho))
+            step = np.clip((target - value) / slope, -1.0, 1.0)
+            log_rho = log_rho + step
+            if not np.any(np.abs(step) > 1e-14 * np.maximum(1.0, np.abs(log_rho))):
                 break
-        return float(np.copysign(np.exp(log_rho), nu))
+        return np.exp(log_rho)
 
-    def _invariant_on_ray(self, rho: float) -> tuple[float, float]:
+    def _invariant_on_ray(self, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The invariant at w_mn + rho zhat, and its derivative in ln rho."""
-        r = self.radius(rho)
-        size, slope = self.functions["norm"](r), self.functions["norm_slope"](r)
+        size = np.hypot(self.norm_w_mn, rho)
+        r = self._radii(size)
+        slope = self._arrays["norm_slope"](r)
         excess = slope - size / r
-        value = np.log(rho * r / size) - self.log_invariant(r)
-        return float(value), 1.0 - excess * (1 / size + 1 / (r * slope)) * rho**2 / (size * slope)
+        value = np.log(rho * r / size) - self._log_invariants(r)
+        return value, 1.0 - excess * (1 / size + 1 / (r * slope)) * rho**2 / (size * slope)
+
+    def _radii(self, target: FloatArray) -> FloatArray:
+        """`radius_of_norm` for arrays."""
+        log_r = np.zeros_like(target)
+        for _ in range(_NEWTON_STEPS):
+            r = np.exp(log_r)
+            size = self._arrays["norm"](r)
+            step = np.clip(np.log(target / size) * size / (r * self._arrays["norm_slope"](r)), -2.0, 2.0)
+            log_r = log_r + step
+            if not np.any(np.abs(step) > 4e-16 * np.maximum(1.0, np.abs(log_r))):
+                break
+        return np.asarray(np.exp(log_r))
 
 
 @dataclass(frozen=True, eq=False)
