@@ -55,7 +55,7 @@ class Case:
         eta = self.load * draft.limit
         variance = Fluctuations(draft.kernel0, eta, self.batch).covariance(1.0) if self.load < 1 else np.eye(self.n)
         share = np.trace(np.linalg.solve(draft.kernel0, variance)) / draft.r0**2
-        return Setup(problem, self.depth, self.batch, float(np.sqrt(self.noise / share)), eta, rho0, self.seed)
+        return Setup(problem, self.depth, self.batch, float(np.sqrt(self.noise / share)), eta, rho0, self.seed, self)
 
     def text(self) -> str:
         """JSON of the fields that differ from the defaults."""
@@ -79,6 +79,7 @@ class Setup:
     eta: float
     rho0: float
     seed: int
+    case: Case | None = None
 
     @cached_property
     def parametrization(self) -> Radial:

@@ -11,6 +11,7 @@ MODULES = (
     "noise_floor",
     "slow_law",
     "scalar_law",
+    "convergence",
     "alignment",
     "controls",
     "classification",

@@ -1,1 +1,166 @@
-EXPERIMENTS = ()
+"""C14: weak orders of the SDE, exactly for the linear model, and its simulator against both."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from numerics import sgd
+from numerics.check import Check, Margin
+from numerics.dynamics import EulerMaruyama, compact
+from numerics.schedule import Constant
+from numerics.sde_law import sde_moment, sgd_moment
+from verify import oracle
+from verify.budget import Budget
+from verify.case import Case, Setup
+from verify.experiment import Control, Domain, Experiment, exact, sampled
+from verify.experiments.common import THREADS
+from verify.orders import Order, order
+
+_SUBSTEPS = 16
+
+
+def linear(setup: Setup) -> Setup:
+    """D = 1 at the same share of its stability limit, label noise 0.3."""
+    flat = replace(setup, depth=1.0, sigma=0.3)
+    return replace(flat, eta=setup.load_share * flat.limit)
+
+
+def weak_error(setup: Setup, eta: float, *, corrected: bool) -> float:
+    """|tr C_SDE - tr C_SGD| at a fixed time, from q = y, over the start's |y|^2."""
+    K, batch, y = setup.problem.gram, setup.batch, setup.problem.y
+    horizon = 2 * setup.problem.n / np.linalg.eigvalsh(K)[-1]
+    steps = round(horizon / eta)
+    eta = horizon / steps
+    settings = {"eta": eta, "batch": batch, "sigma": setup.sigma}
+    sgd_end = sgd_moment(K, np.outer(y, y), **settings, steps=steps)
+    sde_end = sde_moment(K, np.outer(y, y), **settings, time=horizon, corrected=corrected)
+    return float(abs(np.trace(sde_end - sgd_end)) / (y @ y))
+
+
+def weak_order(setup: Setup, *, corrected: bool) -> Order:
+    """Errors at eta halved four times from a small share of the limit."""
+    etas = setup.limit * 0.05 / 2.0 ** np.arange(5)
+    errors = [weak_error(setup, float(eta), corrected=corrected) for eta in etas]
+    return order("weak error of the SDE", etas, errors, np.zeros(5), 2.0 if corrected else 1.0)
+
+
+def orders(setup: Setup, budget: Budget) -> list[Check]:
+    """The local slope between the two smallest eta: 1, and 2 with the corrected drift; first-order deviation measured."""
+    flat, checks = linear(setup), []
+    for corrected in (False, True):
+        measured = weak_order(flat, corrected=corrected)
+        local = -np.diff(np.log2(measured.errors))
+        margin = Margin(rounding=1e-3, model=abs(local[-2] - measured.expected))
+        name = "weak order, corrected drift" if corrected else "weak order"
+        facts = flat.situation()
+        checks.append(exact("C14", name, measured.expected, float(local[-1]), margin=margin, situation=facts))
+        near = Margin(model=0.15)
+        checks.append(exact("C14", f"{name}, coarse", measured.expected, local[0], margin=near, situation=facts))
+    return checks
+
+
+def moments_agree(setup: Setup, budget: Budget) -> list[Check]:
+    """The SGD moment is the definition's map; as eta -> 0 at fixed time both moments tend to gradient flow's."""
+    flat = linear(setup)
+    K, y = flat.problem.gram, flat.problem.y
+    n, C0 = flat.problem.n, np.outer(y, y)
+    mine = sgd_moment(K, C0, eta=flat.eta, batch=flat.batch, sigma=0.0, steps=3)
+    want = (np.linalg.matrix_power(oracle.second_moment_map(K, flat.eta, flat.batch), 3) @ C0.ravel()).reshape(n, n)
+    rest = sgd_moment(K, C0, eta=flat.eta, batch=flat.batch, sigma=flat.sigma, steps=10**6)
+    floor = oracle.stationary_covariance(K, flat.eta, flat.batch, flat.sigma)
+    facts = flat.situation()
+    return [
+        exact("C14", "SGD moment, three steps", 0.0, _relative(mine, want), margin=Margin(1e-11), situation=facts),
+        exact("C14", "SGD moment at rest", 0.0, _relative(rest, floor), margin=Margin(1e-7), situation=facts),
+    ]
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def simulated(setup: Setup, *, corrected: bool, substeps: int, replicas: int, steps: int, seed: int) -> np.ndarray:
+    """Train loss ``(R,)`` of Euler-Maruyama after the time of `steps` steps of SGD, from 1.2 times the start."""
+    reduced = setup.problem.reduced(setup.direction)
+    model = EulerMaruyama(compact(reduced), setup.parametrization, setup.model.scale, setup.eta, corrected)
+    states = model.start(1.2 * reduced.coordinates(setup.u0), replicas)
+    noise = replace(setup.noise, seed=seed)
+    grid = np.array([0, steps * substeps])
+    table = sgd.simulate(model, states, Constant(setup.eta / substeps), grid, noise=noise, threads=THREADS)
+    return np.asarray(table["loss"][-1])
+
+
+def euler_maruyama(setup: Setup, budget: Budget) -> list[Check]:
+    """D = 1: the simulated SDE's mean loss is the moment equation's; the margin for its time step is measured at the double."""
+    flat, checks = linear(setup), []
+    steps, replicas = 12, 16384
+    q = 1.2 * flat.problem.X @ flat.u0 - flat.problem.y
+    settings = {"eta": flat.eta, "batch": flat.batch, "sigma": flat.sigma}
+    for corrected in (False, True):
+        C = sde_moment(flat.problem.gram, np.outer(q, q), **settings, time=steps * flat.eta, corrected=corrected)
+        want = float(np.trace(C) / (2 * flat.problem.n))
+        run = {"corrected": corrected, "replicas": replicas, "steps": steps}
+        fine = simulated(flat, **run, substeps=_SUBSTEPS, seed=flat.seed)
+        rough = simulated(flat, **run, substeps=_SUBSTEPS // 4, seed=flat.seed + 1)
+        margin = Margin(model=abs(float(rough.mean()) - want) / 3, resolution=0.12 * want)
+        name = f"mean loss of the SDE, order {1 + corrected}"
+        facts = flat.situation()
+        checks.append(sampled("C14", name, want, fine, margin=margin, budget=budget, situation=facts))
+    return checks
+
+
+def deep(setup: Setup, budget: Budget) -> list[Check]:
+    """D > 1: mean loss of SGD against the second-order SDE's, errors of second order in eta measured at the double."""
+    found = []
+    for factor, seed in ((2, setup.seed + 1), (1, setup.seed)):
+        scaled = replace(setup, eta=setup.eta * factor)
+        steps, replicas = 16 // factor, 8192
+        states = scaled.model.start(1.2 * scaled.u0, replicas)
+        grid, noise = np.array([0, steps]), replace(scaled.noise, seed=seed)
+        table = sgd.simulate(scaled.model, states, Constant(scaled.eta), grid, noise=noise, threads=THREADS)
+        sde = simulated(scaled, corrected=True, substeps=_SUBSTEPS, replicas=replicas, steps=steps, seed=seed + 50)
+        found.append((table["loss"][-1], sde))
+    rough = abs(float(found[0][0].mean() - found[0][1].mean()))
+    mean = float(found[1][0].mean())
+    margin = Margin(model=rough / 4 + budget.critical(8192) * _sem(*found[0]) / 4, resolution=0.25 * mean)
+    facts = setup.situation()
+    values = found[1][0] - found[1][1]
+    return [sampled("C14", "E L, SGD minus SDE, D > 1", 0.0, values, margin=margin, budget=budget, situation=facts)]
+
+
+def _sem(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.std(a - b, ddof=1) / np.sqrt(a.size))
+
+
+_BASE = Case(depth=2.0, n=3, load=0.1, batch=2, noise=1e-2)
+
+
+def _uncorrected(budget: Budget) -> list[Check]:
+    """Second order without the corrected drift: must fail."""
+    flat = linear(_BASE.setup())
+    local = float(-np.diff(np.log2(weak_order(flat, corrected=False).errors))[-1])
+    return [exact("C14", "weak order", 2.0, local, margin=Margin(model=0.15), situation=flat.situation())]
+
+
+def _noise_of_another_eta(budget: Budget) -> list[Check]:
+    """The SDE's noise not scaled by sqrt(eta): the moment must differ."""
+    flat = linear(_BASE.setup())
+    q = flat.problem.y
+    settings = {"batch": flat.batch, "sigma": flat.sigma, "time": 12 * flat.eta, "corrected": False}
+    right = np.trace(sde_moment(flat.problem.gram, np.outer(q, q), eta=flat.eta, **settings))
+    wrong = np.trace(sde_moment(flat.problem.gram, np.outer(q, q), eta=2 * flat.eta, **settings))
+    return [exact("C14", "tr C", right, wrong, margin=Margin(model=0.02 * right), situation=flat.situation())]
+
+
+EXPERIMENTS = (
+    Experiment(
+        "C14",
+        "weak orders",
+        orders,
+        (_BASE, Case(n=4, batch=4, load=0.1, spectrum="power law")),
+        (Control("uncorrected drift at second order", _uncorrected), Control("noise of another eta", _noise_of_another_eta)),
+    ),
+    Experiment("C14", "moments", moments_agree, (_BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15),
+    Experiment("C14", "Euler-Maruyama", euler_maruyama, (_BASE, Case(n=4, batch=1, load=0.1)), (), comparisons=2),
+    Experiment("C14", "SGD against SDE, D > 1", deep, (_BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1),
+)
