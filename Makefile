@@ -7,8 +7,6 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/phase2
-PIP_WHEEL_URL ?=
-PIP_WHEEL_SHA256 := 9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd
 
 .PHONY: run test figures verify bench clean
 
@@ -19,7 +17,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 verify: $(VENV)/.installed-test
 	$(BIN)/python -m pytest verify $(ARGS)
@@ -45,25 +43,14 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/pip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,test]'
 	@touch $@ $(VENV)/.installed-run
 
-# Debian's python3 may come without ensurepip (package python3-venv). Then pip comes from the system's pip, or from
-# PyPI as one wheel checked against its hash.
-define FETCH_PIP
-import hashlib, sys, urllib.request
-data = urllib.request.urlopen(sys.argv[1], timeout=60).read()
-if hashlib.sha256(data).hexdigest() != sys.argv[2]:
-    sys.exit("the pip wheel does not have the expected SHA-256")
-open(sys.argv[3], "wb").write(data)
-endef
-export FETCH_PIP
-
+# Debian's python3 comes without ensurepip until python3-venv is installed: done here where that needs no password.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "PYTHON = $(PYTHON) is missing or older than 3.11; install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) || { \
-	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
-	  { $(PYTHON) -m pip --python $(BIN)/python install --quiet pip 2>/dev/null || \
-	    { wheel=$(VENV)/pip-25.3-py3-none-any.whl && \
-	      $(PYTHON) -c "$$FETCH_PIP" $(PIP_WHEEL_URL) $(PIP_WHEEL_SHA256) $$wheel 2>/dev/null && \
-	      $(BIN)/python $$wheel/pip install --quiet --no-index $$wheel; }; }; } || { \
-	  rm -rf $(VENV); \
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "Installing the Debian package python3-venv ..."; \
+	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  $$as_root apt-get -qq update && $$as_root apt-get -qq -y install python3-venv; } >&2 || { \
 	  echo "venv = $(VENV) could not be made with pip in it; run: sudo apt install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "venv = $(VENV) could not be made; install the venv package of $(PYTHON)" >&2; exit 2; }
