@@ -83,9 +83,9 @@ def _resting(problem: Problem, replicas: int, small: bool, seed: int):  # type: 
     rest = pilot.manifold.flattest_rho(10 * problem.norm_w_mn)
     steps, paths, laws = None, [], []
     for factor in (2.2, 0.3):
-        chosen = _system(problem, 3.0, factor * rest, replicas, seed)
+        chosen = _system(problem, 3.0, factor * rest, replicas, seed, sigma=3 * _SIGMA)
         if steps is None:
-            total = chosen.law.steps_between(factor * rest, 1.03 * chosen.resting_rho, chosen.eta)
+            total = chosen.law.steps_between(factor * rest, 1.003 * chosen.resting_rho, chosen.eta)
             steps = np.linspace(0, total, 60 if small else 150).astype(np.int64)
         paths.append(chosen.simulate(chosen.states_on_manifold(), Constant(chosen.eta), steps, lambda _: None)["rho_slow"] / problem.norm_w_mn)
         laws.append(chosen.law.path(factor * rest, Constant(chosen.eta), steps).rho / problem.norm_w_mn)
@@ -131,8 +131,8 @@ def draw(data: xarray.Dataset) -> Figure:
         if mask.any():
             edge = COLOURS["reference"] if symbol == "x" else COLOURS["simulation"]
             plane.plot(grid[0][mask], grid[1][mask], symbol, color=edge, markerfacecolor=face, markersize=5.5, label=label)
-    plane.set(xlabel="training rows n", ylabel="depth D", ylim=(1, 8.6), xticks=n[::2], title="deeper needs more data")
-    plane.legend(loc="upper left", ncols=2, columnspacing=0.8, handletextpad=0.3)
+    plane.set(xlabel="training rows n", ylabel="depth D", ylim=(1, 10.2), xticks=n[::2], title="deeper needs more data")
+    plane.legend(loc="upper left", ncols=2, columnspacing=0.8, handletextpad=0.3, borderpad=0)
     _approach(rest, data)
     letter([plane, rest])
     return figure
