@@ -69,7 +69,7 @@ def stationary_covariance(K, eta, batch, sigma):
 
 
 def slow_drift(u, predictor, X, y, eta, batch, sigma, h=1e-4):
-    """du/dk = -(eta/2) P_T (2/n) sum_i grad^2 f_i S grad f_i at u, all derivatives by central differences of sixth order."""
+    """du/dk = -(eta/2) P_T (2/n) sum_i grad^2 f_i S grad f_i at u; derivatives by sixth-order central differences."""
     n, p = len(y), len(u)
 
     def f(v):
