@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics.check import Check, Margin, mean_and_sem
+from numerics.start import generator
 from theory.claims import BY_NUMBER, Claim, Situation
 from verify.budget import Budget
-from verify.case import Case, Setup
+from verify.case import SPECTRA, Case, Setup
 
 FloatArray = npt.NDArray[np.float64]
 #: observed where a replica diverged: a number that no margin holds
@@ -26,6 +27,28 @@ class Domain:
     loads: tuple[float, float] = (0.1, 0.9)
     noises: tuple[float, float] = (1e-5, 1e-3)
     largest_n: int = 5
+
+    def draw(self, i: int, seed: int) -> Case:
+        """Case number i of a seed: the population of `verify.strategies.cases`, without hypothesis."""
+        random = generator(seed, f"case {i}")
+        low, high = self.loads
+        quiet, loud = self.noises
+        return Case(
+            depth=float(random.choice(self.depths)),
+            n=int(random.integers(1, self.largest_n + 1)),
+            extra=int(random.integers(1, 13)),
+            spectrum=SPECTRA[int(random.integers(len(SPECTRA)))],
+            batch=int(random.choice(self.batches)),
+            load=round_to_two(low * (high / low) ** random.uniform()),
+            noise=round_to_two(quiet * (loud / quiet) ** random.uniform()),
+            rho0=round_to_two(0.5 * 5 ** random.uniform()),
+            seed=int(random.integers(1000)),
+        )
+
+
+def round_to_two(x: float) -> float:
+    """Two significant digits: cases stay readable."""
+    return float(f"{x:.2g}")
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ _BASE = Case(depth=2.0, n=3, load=0.5, batch=2, noise=1e-5)
 
 
 def _compare(setup: Setup, physics: Setup, budget: Budget, predicted: float, **facts: object) -> list[Check]:
-    values = floor_samples(physics, 256, physics.seed) / predicted
+    values = floor_samples(physics, 1024, physics.seed) / predicted
     margin, situation = Margin(resolution=RESOLUTION), setup.situation(**facts)
     return [sampled("C2", "train loss / floor", 1.0, values, margin=margin, budget=budget, situation=situation)]
 
