@@ -28,7 +28,9 @@ class Derivation:
 
 def entries(*parts: Expr | MatrixBase) -> Residual:
     """Return the components of expressions and matrices as one flat tuple."""
-    return tuple(sympy.sympify(entry) for part in parts for entry in (part if isinstance(part, MatrixBase) else (part,)))
+    return tuple(
+        sympy.sympify(entry) for part in parts for entry in (part if isinstance(part, MatrixBase) else (part,))
+    )
 
 
 def vector(name: str, size: int, **assumptions: bool) -> MatrixBase:

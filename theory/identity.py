@@ -1,4 +1,4 @@
-"""Decide whether an expression is identically zero, exactly: rewrite it as a ratio of polynomials, look at the numerator.
+"""Decide exactly whether an expression is identically zero: write it as a ratio of polynomials, look at the numerator.
 
 Roots of sums of squares, real powers such as r^(2D-3) and elementary functions become generators of their own, so the
 test is quick where `simplify` takes minutes. It never calls a nonzero expression zero: a numerator that vanishes with
@@ -9,8 +9,8 @@ import functools
 import math
 import random
 
-import mpmath
 import sympy
+from mpmath import mp  # type: ignore[import-untyped]
 from sympy import Expr, Symbol
 from sympy.polys.rings import PolyElement, PolyRing
 
@@ -28,9 +28,9 @@ def zero_at_random_points(expression: Expr, points: int = 3) -> bool:
     draw = random.Random(2401)  # fixed: a proof that depends on the clock is none
     symbols = sorted(expression.free_symbols, key=str)
     value = sympy.lambdify(symbols, expression, "mpmath", cse=True)
-    with mpmath.workdps(50):
-        at = [[mpmath.mpf(draw.randint(64, 192)) / 128 for _ in symbols] for _ in range(points)]
-        return all(abs(value(*point)) < mpmath.mpf("1e-20") for point in at)
+    with mp.workdps(50):
+        at = [[mp.mpf(draw.randint(64, 192)) / 128 for _ in symbols] for _ in range(points)]
+        return all(abs(value(*point)) < mp.mpf("1e-20") for point in at)
 
 
 def _numerator_is_zero(expression: Expr) -> bool:
@@ -118,9 +118,7 @@ def _without_real_powers(expression: Expr) -> tuple[Expr, dict[Symbol, Expr]]:
             scale[power.base, part] = math.lcm(scale.get((power.base, part), 1), int(times.q))
     bases = {base for base, _ in scale}
     whole = {base: _generators(base, sympy.S.One, scale) for base in bases}
-    expression = expression.replace(
-        lambda e: e.is_Pow and e.base in bases, lambda e: _generators(e.base, e.exp, scale)
-    )
+    expression = expression.replace(lambda e: e.is_Pow and e.base in bases, lambda e: _generators(e.base, e.exp, scale))
     return expression.xreplace(whole), whole
 
 

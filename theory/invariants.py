@@ -114,7 +114,7 @@ def derive_network_invariant(network: DiagonalNetwork) -> Derivation | None:
     if sympy.simplify(F_a.diff(b)) == 0:
         per_coordinate, along = (1 / F_a, -1 / F_b), (1 / F_a, sympy.S.Zero)
         shown = sympy.Tuple(sympy.Integral(1 / F_a, a) - sympy.Integral(1 / F_b, b), sympy.Integral(1 / F_a, a))
-    elif network.F == a * b:
+    elif sympy.expand(network.F - a * b) == 0:
         per_coordinate, along = (2 * a, -2 * b), (1 / (a + b), 1 / (a + b))
         shown = sympy.Tuple(a**2 - b**2, sympy.log(a + b))
     else:

@@ -21,7 +21,9 @@ def parameters(parametrization: Parametrization, d: int) -> MatrixBase:
     """Return u, (p, 1). Separable ones at positive coordinates: the odd extension carries them over."""
     if isinstance(parametrization, Radial):
         return vector("u", d)
-    return sympy.Matrix([entry for factor in parametrization.factors for entry in vector(str(factor), d, positive=True)])
+    return sympy.Matrix(
+        [entry for factor in parametrization.factors for entry in vector(str(factor), d, positive=True)]
+    )
 
 
 def radius(u: MatrixBase) -> Expr:
@@ -42,7 +44,9 @@ def jacobian(parametrization: Parametrization, u: MatrixBase) -> MatrixBase:
         g, g_slope = _jet(parametrization, u, 1)
         return g * sympy.eye(len(u)) + g_slope / radius(u) * u * u.T
     F = parametrization.expression
-    return sympy.Matrix.hstack(*[sympy.diag(*_coordinates(parametrization, F.diff(x), u)) for x in parametrization.factors])
+    return sympy.Matrix.hstack(
+        *[sympy.diag(*_coordinates(parametrization, F.diff(x), u)) for x in parametrization.factors]
+    )
 
 
 def curvature(parametrization: Parametrization, u: MatrixBase, c: MatrixBase) -> MatrixBase:
@@ -126,7 +130,9 @@ def derive_gradient(parametrization: Parametrization) -> Derivation:
     derived = sympy.Matrix([loss(parametrization, u, X, y).diff(x) for x in u])
     e, n = sympy.Symbol("e"), notation.n
     shown = Eq(sympy.Symbol("grad_L"), sympy.Symbol("A^T", commutative=False) * e / n)
-    return Derivation("gradient", "C1", "grad L = A^T e / n with A = X J and e = X F(u) - y.", shown, entries(derived - stated))
+    return Derivation(
+        "gradient", "C1", "grad L = A^T e / n with A = X J and e = X F(u) - y.", shown, entries(derived - stated)
+    )
 
 
 def derive_hessian(parametrization: Parametrization) -> Derivation:
@@ -229,7 +235,9 @@ def derive_test_hessian(radial: Radial) -> Derivation:
     g, slope = radial.g, radial.g.diff(r)
     hessian = hessian.subs({w_star[0]: r * g, w_star[1]: v, w_star[2]: 0})
     stated = g**2 * (g**2 * (g + r * slope) ** 2 - slope**2 * v**2)
-    shown = Eq(sympy.Symbol("det"), sympy.Mul(coefficients.tidy(g**2), coefficients.tidy(stated / g**2), evaluate=False))
+    shown = Eq(
+        sympy.Symbol("det"), sympy.Mul(coefficients.tidy(g**2), coefficients.tidy(stated / g**2), evaluate=False)
+    )
     text = (
         "At w_mn the test Hessian (clean labels, v = P_N w*) has no null direction except at |v| = g N'/g' exactly, "
         "and beyond that length one negative eigenvalue; depth D: |v| = D/(D-1) |w_mn|. Determinant at d = 3:"

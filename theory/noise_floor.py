@@ -46,15 +46,15 @@ def stationarity(C: MatrixBase, K: MatrixBase, eta: Expr, B: Expr, sigma: Expr) 
 
 def batch_mean(value: Callable[[MatrixBase], MatrixBase], q: MatrixBase, batch: int) -> MatrixBase:
     """Average value(s) over every batch of `batch` rows and every sign of the label noise."""
-    n, total, count = len(q), None, 0
+    values = []
+    n = len(q)
     for rows in itertools.product(range(n), repeat=batch):
         for signs in itertools.product((-1, 1), repeat=batch):
             s = sympy.zeros(n, 1)
             for row, sign in zip(rows, signs, strict=True):
                 s[row] += (q[row] - sigma * sign) / batch
-            total = value(s) if total is None else total + value(s)
-            count += 1
-    return total / count
+            values.append(value(s))
+    return sum(values[1:], values[0]) / len(values)
 
 
 def derive_signal() -> Derivation:
@@ -102,13 +102,19 @@ def derive_linearisation() -> Derivation:
     return Derivation("linear-step", "C2", text, q_ - eta * K_ * s_, entries(*parts))
 
 
+def _outer_step(q: MatrixBase, K: MatrixBase) -> Callable[[MatrixBase], MatrixBase]:
+    return lambda s: (q - eta * K * s) * (q - eta * K * s).T
+
+
 def derive_stationary_covariance() -> Derivation:
     parts = []
     for n, batch in SIZES:
         q, K = vector("q", n), symmetric("K", n)
-        derived = batch_mean(lambda s, q=q, K=K: (q - eta * K * s) * (q - eta * K * s).T, q, batch)
-        C = q * q.T
-        parts += [derived - next_covariance(C, K, eta, batch, sigma), derived - C + stationarity(C, K, eta, batch, sigma)]
+        derived, C = batch_mean(_outer_step(q, K), q, batch), q * q.T
+        parts += [
+            derived - next_covariance(C, K, eta, batch, sigma),
+            derived - C + stationarity(C, K, eta, batch, sigma),
+        ]
     gain = (1 - 1 / B) / n_**2 * K_ * C_ * K_ + K_ * diag_C * K_ / (B * n_)
     left = eta / n_ * (K_ * C_ + C_ * K_) - eta**2 * gain
     shown = sympy.Eq(left, eta**2 * sigma**2 / (B * n_) * K_**2, evaluate=False)

@@ -70,10 +70,64 @@ TABLE = (
     Entry("d", "d", "scalar", "dimension of the inputs", "d"),
 )
 
-LATEX = {
-    rho: "\\rho",
-    nu: "\\nu",
-    frobenius: "\\|X\\|_F",
-    label_norm: "\\|y\\|",
-    w_mn_norm: "\\|w_{\\mathrm{mn}}\\|",
+# How a symbol is written where its name is not it: (readable text, LaTeX).
+SPELLING = {
+    "X_F": ("‖X‖", r"\|X\|_F"),
+    "y_norm": ("‖y‖", r"\|y\|"),
+    "w_mn_norm": ("‖w_mn‖", r"\|w_{\mathrm{mn}}\|"),
+    "|w|^2": ("‖w‖²", r"\|w\|^2"),
+    "rho": ("ρ", r"\rho"),
+    "nu": ("ν", r"\nu"),
+    "eta": ("η", r"\eta"),
+    "sigma": ("σ", r"\sigma"),
+    "beta": ("β", r"\beta"),
+    "lambda": ("λ", r"\lambda"),
+    "psi": ("ψ", r"\psi"),
+    "psi'": ("ψ′", r"\psi'"),
+    "X*X^T": ("X Xᵀ", r"XX^\top"),
+    "y*y^T": ("y yᵀ", r"yy^\top"),
+    "X^T": ("Xᵀ", r"X^\top"),
+    "A^T": ("Aᵀ", r"A^\top"),
+    "A^T*A": ("Aᵀ A", r"A^\top A"),
+    "e^T*K*e": ("eᵀ K e", r"e^\top K e"),
+    "sum_i(e_i*Hess_f_i)": ("Σ_i e_i Hess f_i", r"\textstyle\sum_i e_i\nabla^2 f_i"),
+    "sum_i H_i S g_i": ("Σ_i H_i S g_i", r"\textstyle\sum_i H_i S g_i"),
+    "(sum_i (e_i^2 + sigma^2) g_i g_i^T / n - grad_L grad_L^T)": (
+        "[Σ_i (e_i² + σ²) g_i g_iᵀ / n - ∇L ∇Lᵀ]",
+        r"\left[\tfrac1n\textstyle\sum_i (e_i^2+\sigma^2) g_i g_i^\top - \nabla L\nabla L^\top\right]",
+    ),
+    "sum_{i<j} (v_i z_i - v_j z_j)^2": (
+        "Σ_{i<j} (v_i z_i - v_j z_j)²",
+        r"\textstyle\sum_{i<j}(v_i z_i - v_j z_j)^2",
+    ),
+    "tr[(dK/dr)*K^-1*C]": ("tr[(dK/dr) K⁻¹ C]", r"\operatorname{tr}[(dK/dr)K^{-1}C]"),
+    "log_det(I-eta*H/2)": ("log det(I - η H / 2)", r"\log\det(I-\eta H/2)"),
+    "|X|_F^2/|X|_op^2": ("‖X‖_F² / ‖X‖_op²", r"\|X\|_F^2/\|X\|_{\mathrm{op}}^2"),
+    "diag(C)": ("diag(C)", r"\operatorname{diag}(C)"),
+    "grad_L": ("∇L", r"\nabla L"),
+    "grad_Q": ("∇Q·", r"\nabla Q\cdot"),
+    "grad_tr_H": ("∇tr H", r"\nabla\operatorname{tr}H"),
+    "Hess_L": ("Hess L", r"\nabla^2 L"),
+    "tr_H": ("tr H", r"\operatorname{tr}H"),
+    "tr_K": ("tr K", r"\operatorname{tr}K"),
+    "nullity_H": ("nullity H", r"\operatorname{nullity}H"),
+    "E_L": ("E L", r"\mathrm{E}L"),
+    "P_T": ("P_T", "P_T"),
+    "r_k": ("r_k", "r_k"),
+    "w_j": ("w_j", "w_j"),
+    "dL/dt": ("dL/dt", r"\dot L"),
+    **{f"d{x}/dk": (f"d{x}/dk", rf"\frac{{d{x}}}{{dk}}") for x in ("u", "z", "Q")},
+    "drho/dk": ("dρ/dk", r"\frac{d\rho}{dk}"),
+    "dk/drho": ("dk/dρ", r"\frac{dk}{d\rho}"),
 }
+
+
+def text_name(symbol: sympy.Symbol) -> str:
+    """How `symbol` is written in readable text."""
+    return SPELLING.get(str(symbol), (str(symbol),))[0]
+
+
+def latex_name(symbol: sympy.Symbol) -> str:
+    """How `symbol` is written in LaTeX."""
+    name = str(symbol)
+    return SPELLING[name][1] if name in SPELLING else str(sympy.latex(symbol))

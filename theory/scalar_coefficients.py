@@ -4,6 +4,8 @@ With N = r g = |w| and s = r N'/N the logarithmic slope (s = D for depth D), on 
 K = g^2 X X^T + (s^2 - 1) r^-2 y y^T.
 """
 
+import functools
+
 import sympy
 from sympy import Expr
 from sympy.integrals.manualintegrate import manualintegrate
@@ -11,11 +13,14 @@ from sympy.integrals.manualintegrate import manualintegrate
 from theory.notation import r, rho
 
 
+@functools.cache
 def tidy(expression: Expr) -> Expr:
-    """Return a short equal form; powers of r merged, common factors cancelled."""
+    """Return a short equal form; powers of r merged, common factors cancelled where that is quick."""
+    if sympy.count_ops(expression) > 50:
+        return expression
     merged = sympy.powsimp(sympy.expand(expression))
     candidates = [expression, merged]
-    if all(_small(power.exp) for power in merged.atoms(sympy.Pow)):
+    if sympy.count_ops(merged) <= 60 and all(_small(power.exp) for power in merged.atoms(sympy.Pow)):
         candidates.append(sympy.powsimp(sympy.factor(merged)))
         if not merged.has(sympy.Function):  # simplify is slow there and rewrites tanh in sinh(2 r), which overflows
             candidates.append(sympy.simplify(merged))
@@ -76,6 +81,6 @@ def log_invariant(g: Expr) -> Expr | None:
     if integrand.has(sympy.Function) or not integrand.is_algebraic_expr(r):
         return None
     antiderivative = manualintegrate(integrand, r)
-    if antiderivative.has(sympy.Integral) or sympy.simplify(antiderivative.diff(r) - integrand) != 0:
+    if antiderivative.has(sympy.Integral, sympy.Piecewise) or sympy.simplify(antiderivative.diff(r) - integrand) != 0:
         return None
     return tidy(antiderivative)

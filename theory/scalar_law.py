@@ -93,17 +93,15 @@ def derive_kernel_slope(radial: Radial) -> Derivation:
 
 
 def derive_scalar_law(radial: Radial) -> Derivation:
-    """C3 and C4 in full at n = 1: C a symbol, h and S as defined, no formula shared."""
-    u, X = frame(1)
-    u = u.subs(u[1], 0)
-    v, c = vector("u", 3), sympy.Symbol("C", positive=True)
-    A = (X * landscape.predictor(radial, v)).jacobian(v)
-    H = sympy.hessian((X * landscape.predictor(radial, v))[0], list(v))
-    t = ray(radial, v)
+    """C3 and C4 in full at n = 1: C a symbol, h and S as defined, no formula shared. The plane u2 = 0 is no loss."""
+    v, X = frame(1)
+    c, f = sympy.Symbol("C", positive=True), (X * landscape.predictor(radial, v))[0]
+    plane = {v[1]: 0}
+    u, A = v.subs(plane), sympy.Matrix([[f.diff(x) for x in v]]).subs(plane)
+    H, t = sympy.hessian(f, list(v)).subs(plane), ray(radial, v).subs(plane)
     h = slow_law.force(A, [H], slow_law.parameter_covariance(A, sympy.Matrix([[c]])))
-    derived = (-eta / 2 * h.dot(t) / t.dot(t)).subs(v[1], 0)
-    K = (A * A.T)[0].subs(v[1], 0)
-    G = kernel_slope(radial, v, X)[0].subs(v[1], 0) * c / K
+    derived = -eta / 2 * h.dot(t) / t.dot(t)
+    G = kernel_slope(radial, u, X)[0] * c / A.dot(A)
     stated = -eta / 2 * G * at(radial, u, coefficients.mobility(radial.g))
     g = radial.g
     mobility = coefficients.mobility(g) * coefficients.speed_squared(g) - coefficients.radius_slope(g)

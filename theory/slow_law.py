@@ -18,9 +18,16 @@ P_T, h_, S_ = sympy.symbols("P_T h S", commutative=False)
 Curvatures = list[MatrixBase]
 
 
+def inverted(K: MatrixBase) -> MatrixBase:
+    """K^-1 of size one or two, without the pivot tests that cost sympy minutes here."""
+    if K.rows == 1:
+        return sympy.Matrix([[1 / K[0]]])
+    return sympy.Matrix([[K[1, 1], -K[0, 1]], [-K[1, 0], K[0, 0]]]) / (K[0, 0] * K[1, 1] - K[0, 1] * K[1, 0])
+
+
 def parameter_covariance(A: MatrixBase, C: MatrixBase) -> MatrixBase:
     """S = A^T K^-1 C K^-1 A, (p, p)."""
-    inverse = (A * A.T).inv()
+    inverse = inverted(A * A.T)
     return A.T * inverse * C * inverse * A
 
 
