@@ -69,7 +69,7 @@ class StepDecay:
         if not (np.isfinite(self.factor) and self.factor >= 1):
             raise InputError("decay factor", self.factor, "would not lower eta", "give a factor of at least 1")
         for step in self.decay_steps:
-            _check_count("decay_at", step)
+            check_count("decay_at", step)
             if self.total is not None and step >= self.total:
                 rule = f"lies outside the budget of {self.total} steps"
                 raise InputError("decay_at", step, rule, "decay earlier or raise the number of steps")
@@ -158,10 +158,10 @@ class WarmupStableDecay:
 
     def __post_init__(self) -> None:
         _check_decay(self.eta, self.final, self.total)
-        _check_count("warmup", self.warmup)
-        _check_count("decay", self.decay)
-        if self.shape not in _SHAPES:
-            raise InputError("shape", self.shape, "is not a known decay", f"choose one of {', '.join(_SHAPES)}")
+        check_count("warmup", self.warmup)
+        check_count("decay", self.decay)
+        if self.shape not in SHAPES:
+            raise InputError("shape", self.shape, "is not a known decay", f"choose one of {', '.join(SHAPES)}")
         if self.warmup + self.decay > self.total:
             rule = f"overlaps the decay of {self.decay} steps in a budget of {self.total}"
             raise InputError("warmup", self.warmup, rule, "shorten one of them or raise the number of steps")
@@ -199,7 +199,7 @@ class WarmupStableDecay:
         return np.asarray(warm * _decayed(self.eta, self.final, progress, self.shape))
 
 
-_SHAPES = ("linear", "cosine", "1-sqrt")
+SHAPES = ("linear", "cosine", "1-sqrt")
 
 
 def _decayed(eta: float, final: float, progress: npt.ArrayLike, shape: Shape) -> FloatArray:
@@ -214,7 +214,8 @@ def _check_positive(name: str, value: float) -> None:
         raise InputError(name, value, "is not a positive number", f"give {name} > 0")
 
 
-def _check_count(name: str, value: int) -> None:
+def check_count(name: str, value: int) -> None:
+    """Raise InputError unless ``value`` is a whole number of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise InputError(name, value, "is not a number of steps", "give a whole number, 0 or more")
 
@@ -224,5 +225,5 @@ def _check_decay(eta: float, final: float, total: int) -> None:
     _check_positive("eta", eta)
     if not 0 <= final <= eta:
         raise InputError("final eta", final, f"is not between 0 and eta = {eta:g}", "lower it, or raise eta")
-    _check_count("total steps", total)
+    check_count("total steps", total)
     _check_positive("total steps", total)

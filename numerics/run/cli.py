@@ -29,6 +29,8 @@ PLUGINS = {
     "bench": "numerics.run.bench",
     "networks": "numerics.run.networks",
     "network-law": "numerics.run.network_law",
+    "advise": "numerics.run.advise",
+    "schedules-bench": "numerics.run.schedules_bench",
 }
 
 Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a .csv file")]
