@@ -1,0 +1,174 @@
+"""The scorecard of a run: one line per claim, the rows behind it, and report.json."""
+
+import math
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from numerics.check import Check
+from theory.claims import CLAIMS, Claim
+from verify.budget import Budget
+from verify.harness import Row
+
+_LIBRARIES = ("numpy", "scipy", "numba", "sympy", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A claim's line: cases tried and passed, controls refused, the worst z and the check closest to its margin."""
+
+    claim: Claim
+    rows: tuple[Row, ...]
+
+    @property
+    def cases(self) -> tuple[Row, ...]:
+        """Rows that must pass."""
+        return tuple(row for row in self.rows if row.control is None)
+
+    @property
+    def controls(self) -> tuple[Row, ...]:
+        """Rows that must be refused."""
+        return tuple(row for row in self.rows if row.control is not None)
+
+    @property
+    def verdict(self) -> str:
+        """pass, fail, outside conditions (nothing but that), or not run."""
+        if not self.rows:
+            return "not run"
+        if all(row.good for row in self.rows):
+            return "pass"
+        bad = [check for row in self.cases for check in row.checks if not row.good]
+        failed = any(check.verdict == "fail" for check in bad) or any(not row.good for row in self.controls)
+        return "fail" if failed else "outside conditions"
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All comparisons on cases."""
+        return tuple(check for row in self.cases for check in row.checks)
+
+    @property
+    def worst_z(self) -> float:
+        """Largest |z| of the random comparisons; NaN where there are none."""
+        values = [abs(check.z) for check in self.checks if check.sem > 0]
+        return max(values, default=math.nan)
+
+    @property
+    def closest(self) -> Check | None:
+        """The comparison that uses most of its margin."""
+        return max(self.checks, key=use_of_margin, default=None)
+
+
+def use_of_margin(check: Check) -> float:
+    """Far end of the interval over the margin: at most 1 where the check passes. A one-sided check may be negative."""
+    reach = check.critical * check.sem
+    ends = {"both": abs(check.discrepancy), "upper": check.discrepancy, "lower": -check.discrepancy}
+    far = ends[check.side] + reach
+    if check.margin.total > 0:
+        return far / check.margin.total
+    return 0.0 if far <= 0 else math.inf
+
+
+def scores(rows: Sequence[Row]) -> tuple[Score, ...]:
+    """One per claim, in the claims' order."""
+    return tuple(Score(claim, tuple(row for row in rows if row.experiment.claim == claim.number)) for claim in CLAIMS)
+
+
+def text(rows: Sequence[Row], budget: Budget) -> str:
+    """The scorecard as lines of text."""
+    lines = [
+        f"{'claim':5}  {'statement':26}  {'cases':>9}  {'controls':>8}  {'worst z':>7}  closest to its margin: predicted, observed",
+        "-" * 118,
+    ]
+    lines += [_line(score) for score in scores(rows) if score.rows]
+    random = sum(check.sem > 0 for row in rows if row.control is None for check in row.checks)
+    return "\n".join([*lines, "", budget_line(budget, random)])
+
+
+def budget_line(budget: Budget, random: int) -> str:
+    """What the whole run's false-alarm probability is and how it is shared."""
+    return (
+        f"False alarms: at most {budget.false_alarm:g} per run, shared by {budget.comparisons} random comparisons planned "
+        f"({random} made), {budget.level:.1e} each."
+    )
+
+
+def _line(score: Score) -> str:
+    check = score.closest
+    numbers = f"{check.quantity[:30]}: {check.predicted:.4g}, {check.observed:.4g}" if check else ""
+    cases = f"{sum(row.good for row in score.cases)}/{len(score.cases)}"
+    controls = f"{sum(row.good for row in score.controls)}/{len(score.controls)}"
+    z = "exact" if math.isnan(score.worst_z) else f"{score.worst_z:.1f}"
+    title = score.claim.title[:26]
+    return f"{score.claim.number:5}  {title:26}  {cases:>9}  {controls:>8}  {z:>7}  {numbers:52}  {score.verdict}"
+
+
+def failures(rows: Sequence[Row]) -> str:
+    """The rows that went wrong, each with the command that repeats it."""
+    from verify.harness import describe
+
+    bad = [row for row in rows if not row.good]
+    return "\n".join("\n  ".join([f"{row.experiment.key} {row.label}", row.command, *map(describe, row.checks)]) for row in bad)
+
+
+def provenance(seed: int) -> dict[str, object]:
+    """Commit, command, seed, versions and machine."""
+    return {
+        "git": _commit(),
+        "command": " ".join(["python -m verify", *sys.argv[1:]]),
+        "seed": seed,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def record(rows: Sequence[Row], budget: Budget, *, seed: int, seconds: float) -> dict[str, object]:
+    """The content of report.json."""
+    return {
+        "provenance": {**provenance(seed), "wall_seconds": round(seconds, 1)},
+        "budget": {"false_alarm": budget.false_alarm, "comparisons": budget.comparisons, "level": budget.level},
+        "claims": [_claim_record(score) for score in scores(rows)],
+        "rows": [_row_record(row) for row in rows],
+    }
+
+
+def _claim_record(score: Score) -> dict[str, object]:
+    claim = score.claim
+    return {
+        "claim": claim.number,
+        "title": claim.title,
+        "statement": claim.statement,
+        "latex": list(claim.latex),
+        "conditions": [condition.name for condition in claim.conditions],
+        "source": claim.source,
+        "realised_by": list(claim.realised_by),
+        "figure": claim.figure or claim.no_figure,
+        "cases": len(score.cases),
+        "controls": len(score.controls),
+        "worst_z": score.worst_z,
+        "verdict": score.verdict,
+    }
+
+
+def _row_record(row: Row) -> dict[str, object]:
+    return {
+        "experiment": row.experiment.key,
+        "case": row.label,
+        "control": row.control is not None,
+        "good": row.good,
+        "seconds": round(row.seconds, 3),
+        "command": row.command,
+        "checks": [check.record() for check in row.checks],
+    }
