@@ -58,7 +58,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "test": var("depth i j", test, "test loss", "unit of y squared"),
         "minima": var("depth branch axis", np.array([_minima(D) for D in DEPTHS]), "minima manifold"),
         "norm": var("norm", norms, "|w| / |w_mn|"),
-        "width": var("depth norm kind", widths, "least half-width of the valley over its value at w_mn: predicted, measured"),
+        "width": var("depth norm kind", widths, "largest half-width of the valley over its value at w_mn: predicted, measured"),
         "spectrum": var("loss eigenvalue", spectra, "Hessian eigenvalues at w_mn, train and test"),
     }
     return dataset("The model's landscape", variables, made, n=deep.problem.n, d=deep.problem.d, level=_LEVEL)
@@ -72,7 +72,7 @@ def _minima(depth: float) -> FloatArray:
 
 
 def _widths(chosen: RadialSystem, norm: float) -> FloatArray:
-    """Half-width in parameters along the stiffest normal over that at w_mn, at |w| = norm |w_mn|: predicted, measured."""
+    """Half-width in parameters along the softest normal over that at w_mn, at |w| = norm |w_mn|: predicted, measured."""
     own, base = (_one_width(chosen, x) for x in (norm, 1.0))
     return np.asarray(own / base)
 
@@ -84,8 +84,8 @@ def _one_width(chosen: RadialSystem, norm: float) -> FloatArray:
     u = w * np.linalg.norm(w) ** (1 / depth - 1)
     A = problem.X @ _jacobian(u, depth)
     values, vectors = np.linalg.eigh(A @ A.T)
-    normal = A.T @ vectors[:, -1] / np.sqrt(values[-1])
-    predicted = np.sqrt(2 * _EPSILON * problem.n / values[-1])
+    normal = A.T @ vectors[:, 0] / np.sqrt(values[0])
+    predicted = np.sqrt(2 * _EPSILON * problem.n / values[0])
 
     def excess(t: float, sign: float) -> float:
         return float(problem.train_loss(predictor(u + sign * t * normal, depth))) - _EPSILON
@@ -122,26 +122,24 @@ def caption(data: xarray.Dataset) -> str:
     told = ", ".join(f"{100 * w[1]:.0f}% at D = {D:g} (predicted {100 * w[0]:.0f}%)" for D, w in zip(DEPTHS, width, strict=True))
     return (
         f"The model's landscape (C15). (a–d) Train loss (colours; white: level set at {a['level']:g}; black: minima) and test loss (dashed) over both parameters of a model with d = 2, n = 1. "
-        f"(e) When the norm triples the valley's least half-width falls to {told}; n = {a['n']}, d = {a['d']}. (f) At the minimum-norm solution the train Hessian has "
+        f"(e) When the norm triples the valley's largest half-width falls to {told}; n = {a['n']}, d = {a['d']}. (f) At the minimum-norm solution the train Hessian has "
         f"{zeros} zero eigenvalues, d − n = {a['d'] - a['n']}, the test Hessian (teacher at w_mn) none. {checked(data)}."
     )
 
 
 def draw(data: xarray.Dataset) -> Figure:
     """Four maps above, widths and spectra below."""
-    from matplotlib.gridspec import GridSpec
-
-    figure, axes = new_figure(1, 1, width=7.2, height=4.5)
-    axes[0].remove()
-    grid = GridSpec(2, 4, figure=figure, height_ratios=(1.0, 1.15))
-    maps = [figure.add_subplot(grid[0, i]) for i in range(4)]
+    figure, (unused,) = new_figure(1, 1, width=7.2, height=4.5)
+    unused.remove()
+    above, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.15))
+    maps, panels = above.subplots(1, 4), below.subplots(1, 2)
     for i, ax in enumerate(maps):
         shown = _map(ax, data, i)
         ax.set_title(f"({'abcd'[i]}) depth {DEPTHS[i]:g}", loc="left")
     maps[0].set_ylabel("parameter $u_2$")
-    figure.colorbar(shown, ax=maps, label="train loss", ticks=[1e-4, 1e-2, 1], pad=0.01, aspect=14)
-    _width_panel(figure.add_subplot(grid[1, :2]), data)
-    _spectrum_panel(figure.add_subplot(grid[1, 2:]), data)
+    above.colorbar(shown, ax=maps, label="train loss", ticks=[1e-4, 1e-2, 1], pad=0.01, aspect=14)
+    _width_panel(panels[0], data)
+    _spectrum_panel(panels[1], data)
     return figure
 
 
@@ -183,8 +181,7 @@ def _spectrum_panel(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untype
     spectra = np.maximum(data["spectrum"].values, 1e-18)
     index = np.arange(1, spectra.shape[1] + 1)
     ax.plot(index, spectra[1], "s", color=COLOURS["third"], label="test Hessian: no zero")
-    ax.plot(index, spectra[0], "o", color=COLOURS["simulation"], markerfacecolor="white", label=f"train Hessian: d − n = {data.attrs['d'] - data.attrs['n']} zeros")
+    ax.plot(index, spectra[0], "o", color=COLOURS["simulation"], markerfacecolor="white", label=f"train Hessian: d − n = {data.attrs['d'] - data.attrs['n']} zeros (to rounding)")
     ax.set(yscale="log", ylim=(3e-19, 1e5), xlabel="eigenvalue number", ylabel="eigenvalue")
-    ax.set_yticks([1e-18, 1e-12, 1e-6, 1], ["0", "$10^{-12}$", "$10^{-6}$", "1"])
     ax.set_title("(f) open train valley, closed test basin", loc="left")
     ax.legend(loc="center right")

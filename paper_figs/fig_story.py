@@ -26,7 +26,7 @@ _FALL = -0.6  # the start's coordinate along w_mn, in its units
 def data(small: bool, seed: int) -> xarray.Dataset:
     """One ensemble from a start off the manifold, and decays branched off it."""
     replicas, count = (24, 6) if small else (96, 12)
-    chosen = radial(n=8, features=64, depth=2.0, batch=4, sigma=0.06, eta_fraction=0.6, replicas=replicas, seed=seed, rho0=0.55)
+    chosen = radial(n=20, features=30, depth=2.0, batch=4, sigma=0.08, eta_fraction=0.6, replicas=replicas, seed=seed, rho0=1.3)
     start = _start(chosen)
     total = int(chosen.law.steps_between(chosen.rho0, 0.12 * chosen.rho0, chosen.eta))
     after = int(12 * 10 * chosen.relaxation_steps(0.0))
@@ -50,7 +50,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "path": var("point axis", _plane_path(chosen, start, step, total), "one run along w_mn and zhat", "|w_mn|"),
     }
     best = float(chosen.direction @ chosen.problem.w_star) / chosen.problem.norm_w_mn if chosen.problem.w_star is not None else 0.0
-    facts = {"n": 8, "d": 64, "depth": 2.0, "batch": 4, "replicas": replicas, "best": best, "saturated": float(law[0][0][0])}
+    facts = {"n": 20, "d": 30, "depth": 2.0, "batch": 4, "replicas": replicas, "best": best, "saturated": float(law[0][0][0])}
     return dataset("The story", variables, made, **facts)
 
 
@@ -165,4 +165,4 @@ def _losses(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untyped-def]
         ax.annotate(text, (x, 1.0), xycoords="axes fraction", va="top", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="SGD step", ylabel="loss", title="train stands still, test falls")
     ax.set_ylim(top=6 * float(data["loss"].values[:, 0].max()))
-    ax.legend(loc="lower left")
+    ax.legend(loc=(0.33, 0.42))
