@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numerics.errors import InputError
 from numerics.networks import checkpoint
 from numerics.networks.data import Array, Examples
 from numerics.networks.flat import FlatModel
-from numerics.networks.train import Program, Recipe, Replicas, State, measure
+from numerics.networks.train import DivergedError, Program, Recipe, Replicas, State, measure
 
 Report = Callable[[str], None]
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -88,7 +89,7 @@ def fingerprint(plan: Plan, model: FlatModel, examples: Examples) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment in its folder: train, resume, read back."""
+    """One experiment in its folder: train, resume, read back. Raises InputError where training diverges."""
 
     plan: Plan
     model: FlatModel
@@ -96,7 +97,7 @@ class Run:
     folder: Path
     report: Report
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """The fingerprint that every checkpoint of this run carries."""
         return fingerprint(self.plan, self.model, self.examples)
@@ -150,10 +151,19 @@ class Run:
         stops = sorted(keep | set(range(self.plan.save_every, last, self.plan.save_every)))
         for stop in (stop for stop in stops if stop > state.step):
             before = state.step
-            state, losses = program.advance(state, stop - before)
+            state, losses = self._advance(program, state, stop, stem)
             self._write(stem, state, losses.mean(axis=0))
             self._drop_unless(stem, before, keep)
             self.report(f"{stem}: step {stop} of {last}, mean loss {losses.mean():.4f}")
+
+    def _advance(self, program: Program, state: State, stop: int, stem: str) -> tuple[State, Array]:
+        """To step ``stop``, or an InputError that says where training broke and what the last good checkpoint is."""
+        try:
+            return program.advance(state, stop - state.step)
+        except DivergedError as error:
+            kept = checkpoint.step_file(self.folder, stem, state.step)
+            rule = f"makes the loss of the {stem} infinite or NaN at step {error.step} (seed {error.seed})"
+            raise InputError("eta", error.eta, rule, f"lower it; last good checkpoint: {kept}") from error
 
     def _drop_unless(self, stem: str, step: int, keep: set[int]) -> None:
         """Remove the resume point before the newest."""

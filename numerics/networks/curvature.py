@@ -20,6 +20,8 @@ from numerics.networks.losses import Loss
 
 Function = Callable[[Tensor, Tensor], Tensor]
 Product = Callable[[Tensor], Tensor]
+#: vectors multiplied at a time: bounds the memory to this many copies of the activations
+_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def gauss_newton_product(f: Function, loss: Loss, x: Tensor, y: Tensor, theta: T
 
 def trace_exact(product: Product, like: Tensor) -> float:
     """The trace of a linear map from p products with unit vectors; ``like (p,)`` gives size and precision."""
-    total = sum(product(unit)[k] for k, unit in enumerate(torch.eye(like.numel(), dtype=like.dtype)))
-    return float(total)
+    columns = vmap(product, chunk_size=_CHUNK)(torch.eye(like.numel(), dtype=like.dtype))
+    return float(columns.trace())
 
 
 def trace_hutchinson(product: Product, like: Tensor, *, probes: int, seed: int) -> Estimate:
@@ -85,7 +87,8 @@ def trace_hutchinson(product: Product, like: Tensor, *, probes: int, seed: int) 
     if probes < 2:
         raise InputError("probes", probes, "leaves no standard error", "use at least 2")
     signs = generator(seed, Purpose.PROBE).integers(0, 2, size=(probes, like.numel())) * 2 - 1
-    values = np.array([float(z @ product(z)) for z in torch.as_tensor(signs, dtype=like.dtype)])
+    probed = torch.as_tensor(signs, dtype=like.dtype)
+    values = (probed * vmap(product, chunk_size=_CHUNK)(probed)).sum(dim=1).double().numpy()
     return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
 
 

@@ -58,7 +58,6 @@ def draw_final(ax: Axes, data: LateDecay) -> None:
     """Final test loss against the decay step, mean and 95 % interval over seeds."""
     _draw_against_decay(ax, data, data.final)
     ax.set(yscale="log", ylabel="test loss after decay", title="the later the decay, the lower the test loss")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92))
 
 
 def draw_accuracy(ax: Axes, data: LateDecay) -> None:

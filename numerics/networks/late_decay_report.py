@@ -45,6 +45,8 @@ def figure(data: LateDecay) -> Figure:
         for ax, draw in zip(axes, draws, strict=True):
             draw(ax, data)
         letter(axes)
+        handles, labels = axes[1].get_legend_handles_labels()
+        whole.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return whole
 
 

@@ -189,7 +189,7 @@ def compare(bench: Bench, report: Report) -> tuple[Comparison, list[State]]:
 
 @dataclass(frozen=True)
 class DecayCurve:
-    """Final test loss against decay step ``(k,)``: the law's prediction ``(k,)`` and the branches' own ``(k, runs)``."""
+    """Final test loss against decay step ``(k,)``: the law's ``(k,)`` and the branches' own ``(k, runs)``."""
 
     steps: Array
     predicted: Array
@@ -216,7 +216,7 @@ def late_decay(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the breakdown table: the case's name, size, and the largest errors over the run (NaN: no law there)."""
+    """One line of the breakdown table: name, size, and the largest errors over the run (NaN: no law there)."""
 
     name: str
     p: int

@@ -29,8 +29,8 @@ class Surface:
 
     def points(self, coordinates: Tensor) -> Tensor:
         """theta ``(m, p)`` at coordinates ``(m, 2)``."""
-        plane: Tensor = self.origin + coordinates @ self.axes
-        return plane + _monomials(coordinates) @ self.bend
+        straight, bent = coordinates @ self.axes, _monomials(coordinates) @ self.bend
+        return torch.add(self.origin, straight) + bent
 
     def coordinates(self, theta: Tensor) -> Tensor:
         """Coordinates ``(m, 2)`` of the orthogonal projection of theta ``(m, p)`` on the axes."""
