@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="0: CI's cases; any other number: other problems and random numbers")
     add("--claims", default="", help="only these, as C2,C4 [all]")
     add("--out", type=Path, default=Path("out/verify"), help="folder for report.html and report.json")
+    add("--quick", action="store_true", help="fixed cases only: no drawn examples, no controls")
     add("--stop", action="store_true", help="stop at the first row that goes wrong; write no report")
     own = parser.add_argument_group("your own problem")
     own.add_argument("--data", help="a .npz with X and y (or w_star), a .csv, digits, diabetes or gaussian")
@@ -69,7 +70,7 @@ def _whole(options: argparse.Namespace) -> int:
     else:
         wanted = _selected(options.claims)
         factor = 10 if options.full else 1
-        todo = plan(wanted, everything=registry.EXPERIMENTS, seed=options.seed, factor=factor)
+        todo = plan(wanted, everything=registry.EXPERIMENTS, seed=options.seed, factor=factor, quick=options.quick)
     rows = _run(todo, stop=options.stop)
     print(scorecard.text(rows, todo.budget))
     bad = [row for row in rows if not row.good]

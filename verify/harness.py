@@ -60,15 +60,22 @@ class Plan:
             yield run_one(experiment, what, self.budget)
 
 
-def plan(experiments: Sequence[Experiment], *, everything: Sequence[Experiment], seed: int, factor: int = 1) -> Plan:
-    """Fixed cases, drawn examples (``factor`` times as many as CI's) and controls of some experiments.
+def plan(
+    experiments: Sequence[Experiment],
+    *,
+    everything: Sequence[Experiment],
+    seed: int,
+    factor: int = 1,
+    quick: bool = False,
+) -> Plan:
+    """Fixed cases and, unless quick, drawn examples (``factor`` times as many as CI's) and controls of some experiments.
 
     The budget is that of ``everything``: a part of a run has the same levels as the whole.
     """
     items: list[tuple[Experiment, Case | Control | Setup]] = []
     for experiment in experiments:
-        items += [(experiment, case) for case in cases_of(experiment, seed=seed, factor=factor)]
-        items += [(experiment, control) for control in experiment.controls]
+        items += [(experiment, case) for case in cases_of(experiment, seed=seed, factor=0 if quick else factor)]
+        items += [] if quick else [(experiment, control) for control in experiment.controls]
     comparisons = sum(e.comparisons * (len(e.cases) + factor * e.examples) for e in everything)
     return Plan(Budget(comparisons), tuple(items))
 

@@ -17,6 +17,7 @@ MODULES = (
     "classification",
     "momentum",
     "sde",
+    "derived",
 )
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(

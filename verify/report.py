@@ -19,7 +19,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; m
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin: 2.5rem 0 .3rem; border-top: 1px solid #ccc; padding-top: 1rem }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top }
-td.number { text-align: right } .scroll { overflow-x: auto }
+td.number { text-align: right; white-space: nowrap } .scroll { overflow-x: auto }
 .pass { color: #00612e } .fail { color: #a40000; font-weight: bold } .outside { color: #6b4a00 }
 img.formula { display: block; max-width: 100%; margin: .5rem 0 } img.figure { display: block; max-width: 100% }
 code { font-size: .8rem; overflow-wrap: anywhere } summary { cursor: pointer; margin: .5rem 0 } .small { font-size: .85rem; color: #444 }
@@ -45,8 +45,9 @@ def page(rows: Sequence[Row], budget: Budget, content: dict[str, object]) -> str
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>latedecay: verification report</title>',
             f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
             f"<h1>{headline}</h1><p>{html.escape(budget_line(budget, random))} A check passes when the whole confidence "
-            "interval lies inside its margin; too small a sample does not pass. Controls have a hypothesis dropped and must be "
-            "refused.</p>",
+            "interval lies inside its margin of rounding, model (the size of what the theorem neglects) and resolution (what the "
+            "check undertakes to see); too small a sample does not pass. z counts standard errors: with small ones it may be "
+            "large where the model part of the margin explains it. Controls have a hypothesis dropped and must be refused.</p>",
             _summary(tried),
             *(_section(score) for score in tried),
             _provenance(content),
@@ -67,7 +68,7 @@ def _summary_row(score: Score) -> str:
     cases = f"{sum(row.good for row in score.cases)} / {len(score.cases)}"
     controls = f"{sum(row.good for row in score.controls)} / {len(score.controls)}"
     return (
-        f'<tr><td><a href="#{claim.number}">{claim.number}</a><td>{html.escape(claim.title)}<td class="number">{cases}'
+        f'<tr><td><a href="#{claim.number}">{claim.number}</a><td>{html.escape(claim.title)}: {html.escape(claim.statement)}<td class="number">{cases}'
         f'<td class="number">{controls}<td class="number">{z}<td>{closest}<td>{_verdict(score.verdict)}</tr>'
     )
 
@@ -157,7 +158,8 @@ def _figure(score: Score) -> str:
     shown = sorted(shown, key=use_of_margin)[-60:]
     for height, check in enumerate(shown):
         scale = check.margin.total
-        centre, reach = max(-1.2, check.discrepancy / scale), check.critical * check.sem / scale
+        sign = -1 if check.side == "lower" else 1  # one-sided: only the right edge counts
+        centre, reach = max(-1.2, sign * check.discrepancy / scale), check.critical * check.sem / scale
         colour = "#0b5fa5" if check.verdict == "pass" else "#a40000"
         axes.plot([max(-1.2, centre - reach), min(1.5, centre + reach)], [height, height], color=colour, lw=1.2)
         axes.plot([min(centre, 1.5)], [height], ".", color=colour, ms=4)

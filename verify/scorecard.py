@@ -80,7 +80,7 @@ def scores(rows: Sequence[Row]) -> tuple[Score, ...]:
 def text(rows: Sequence[Row], budget: Budget) -> str:
     """The scorecard as lines of text."""
     lines = [
-        f"{'claim':5}  {'statement':26}  {'cases':>9}  {'controls':>8}  {'worst z':>7}  closest to its margin: predicted, observed",
+        f"{'claim':5}  {'claim and statement':26}  {'cases':>9}  {'controls':>8}  {'worst z':>7}  closest to its margin: predicted, observed",
         "-" * 118,
     ]
     lines += [_line(score) for score in scores(rows) if score.rows]
@@ -102,8 +102,8 @@ def _line(score: Score) -> str:
     cases = f"{sum(row.good for row in score.cases)}/{len(score.cases)}"
     controls = f"{sum(row.good for row in score.controls)}/{len(score.controls)}"
     z = "exact" if math.isnan(score.worst_z) else f"{score.worst_z:.1f}"
-    title = score.claim.title[:26]
-    return f"{score.claim.number:5}  {title:26}  {cases:>9}  {controls:>8}  {z:>7}  {numbers:52}  {score.verdict}"
+    first = f"{score.claim.number:5}  {score.claim.title:26}  {cases:>9}  {controls:>8}  {z:>7}  {numbers:52}  {score.verdict}"
+    return f"{first}\n       {score.claim.statement}"
 
 
 def failures(rows: Sequence[Row]) -> str:
