@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -178,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         _refuse(str(error))
     except TyperException as error:
-        _refuse(_usage_line(error))
+        _refuse(_usage_line(error, arguments))
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted: nothing half-written is left behind", file=sys.stderr)
         sys.exit(130)
@@ -193,7 +194,7 @@ def _refuse(line: str) -> None:
     sys.exit(2)
 
 
-def _usage_line(error: TyperException) -> str:
+def _usage_line(error: TyperException, arguments: list[str]) -> str:
     """typer's complaint in one line, with the nearest command or option."""
     message = " ".join(error.format_message().split())
     option = getattr(error, "option_name", None)
@@ -204,7 +205,21 @@ def _usage_line(error: TyperException) -> str:
         jobs = [*JOBS, *PLUGINS]
         word = message.split("'")[1]
         return f"unknown job {word}; " + _nearest(word, jobs, f"choose {', '.join(jobs)}")
+    invalid = re.match(r"Invalid value for '(--[\w-]+)': (.*)", message)
+    if invalid:
+        name, reason = invalid.groups()
+        return f"{name[2:]} = {_given(name, arguments)} is not valid ({reason.rstrip('.').lower()}); see --help"
     return message
+
+
+def _given(option: str, arguments: list[str]) -> str:
+    """What stood behind an option on the command line."""
+    for i, argument in enumerate(arguments):
+        if argument.startswith(option + "="):
+            return argument[len(option) + 1 :]
+        if argument == option and i + 1 < len(arguments):
+            return arguments[i + 1]
+    return ""
 
 
 def _nearest(word: str, known: list[str], otherwise: str) -> str:

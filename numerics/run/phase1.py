@@ -150,16 +150,14 @@ def _floor_check(
 ) -> Check:
     late = steps >= floor[0][0]
     predicted = float(np.mean(np.interp(steps[late], *floor)))
-    # records are denser early on; every one is compared with the floor of its own step
-    ratio = np.mean(simulation["loss"][late] / np.interp(steps[late], *floor)[:, None], axis=0)
-    mean, sem = mean_and_sem(ratio)
+    mean, sem = mean_and_sem(np.mean(simulation["loss"][late], axis=0))
     margin = Margin(resolution=LOSS_RESOLUTION * predicted)
     return Check(
         "C2",
         "train loss after saturation",
         predicted,
-        float(mean) * predicted,
-        float(sem) * predicted,
+        float(mean),
+        float(sem),
         margin,
         critical,
         conditions(system),
@@ -185,7 +183,8 @@ def draw(outcome: Outcome) -> "Figure":
     late = step >= floor_from
     x, values = binned(step[late].astype(float), outcome.simulation["loss"][late], 30)
     points(axes[1], x, *mean_and_sem(values), label="SGD", count=30)
-    axes[1].set_ylim(0, 2 * float(np.nanmean(values)))
+    if np.any(np.isfinite(values)):
+        axes[1].set_ylim(0, 2 * float(np.nanmean(values)))
     axes[1].set_title("... at the predicted floor")
     for ax in axes:
         ax.plot(*outcome.curves["floor"], color=COLOURS["law"], label="floor by the law (C2)")

@@ -110,14 +110,13 @@ def floor_check(
     """Train loss after the burn-in, averaged, against the floor that moves along the path (C2)."""
     burn_in = BURN_IN * system.relaxation_steps(float(law.rho[-1]))
     late = steps >= min(steps[0] + burn_in, steps[-1])
-    mean, sem = mean_and_sem(np.mean(simulation["loss"][late] / law.floor[late, None], axis=0))
+    mean, sem = mean_and_sem(np.mean(simulation["loss"][late], axis=0))
     predicted = float(np.mean(law.floor[late]))
     held = conditions(system) | {"longer than the burn-in": bool(steps[-1] - steps[0] > 2 * burn_in)}
-    margin = Margin(
-        model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted
-    )
+    model = predicted * float(np.max(np.abs(law.remainder[late])))
+    margin = Margin(model=model, resolution=LOSS_RESOLUTION * predicted)
     quantity = "train loss after the burn-in"
-    return Check("C2", quantity, predicted, float(mean) * predicted, float(sem) * predicted, margin, critical, held)
+    return Check("C2", quantity, predicted, float(mean), float(sem), margin, critical, held)
 
 
 def _resting_check(system: RadialSystem, law: SlowPath, simulation: dict[str, FloatArray], critical: float) -> Check:

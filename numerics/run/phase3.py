@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics.check import Check, Margin, critical_value, mean_and_sem
+from numerics.errors import InputError
 from numerics.plotting import COLOURS, band, binned, letter, new_figure, points
 from numerics.run.phase2 import BURN_IN, LOSS_RESOLUTION, RHO_RESOLUTION, conditions, stability_check
 from numerics.run.report import Outcome
@@ -30,7 +31,8 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
     """Simulate from rho0 on the manifold, decay, and relax."""
     system.require_stable()
     decay_at = decay_step(system)
-    after = relaxation_length(system)
+    total = system.settings.steps
+    after = relaxation_length(system) if total == "auto" else total - decay_at
     steps = _step_numbers(decay_at, after, system.settings.records)
     schedule = StepDecay(system.eta, decay_at, system.settings.decay_factor)
     law = system.path(schedule, steps) if system.stable else None
@@ -38,7 +40,8 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
     states = system.states_on_manifold()
     before, later = steps[steps <= decay_at], steps[steps >= decay_at]
     first = system.simulate(states, schedule, before, tick)
-    rate = system.slowest_mode_rate(states[0])
+    alive = states[np.isfinite(first["loss"][-1])]
+    rate = system.slowest_mode_rate(alive[0]) if len(alive) else (float("nan"), float("nan"))
     second = system.simulate(states, schedule, later, tick)
     simulation = {name: np.concatenate([first[name], second[name][1:]]) for name in first}
     found = [stability_check(simulation)] if law is None else checks(system, law, steps, decay_at, simulation, rate)
@@ -56,16 +59,19 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
 
 
 def decay_step(system: System) -> int:
-    """As given, or when the fluctuations of the large learning rate have become stationary."""
-    if system.settings.decay_at != "auto":
-        return system.settings.decay_at
-    return int(_SHOWN_BEFORE * BURN_IN * system.relaxation_steps(system.rho0))
+    """As given; else when the fluctuations of the large learning rate have become stationary, or a quarter of --steps."""
+    given, steps = system.settings.decay_at, system.settings.steps
+    if given == "auto":
+        burnt_in = int(_SHOWN_BEFORE * BURN_IN * system.relaxation_steps(system.rho0))
+        return burnt_in if steps == "auto" else min(burnt_in, steps // 4)
+    if steps != "auto" and given >= steps:
+        raise InputError("decay-at", given, f"is not below steps = {steps}", "decay earlier, or raise --steps")
+    return given
 
 
 def relaxation_length(system: System) -> int:
     """Steps of the small learning rate: three burn-ins, so that two thirds show the new floor."""
-    burn_in = BURN_IN * system.relaxation_steps(system.rho0) * system.settings.decay_factor
-    return int(3 * burn_in) if system.settings.steps == "auto" else max(system.settings.steps - decay_step(system), 1)
+    return int(3 * BURN_IN * system.relaxation_steps(system.rho0) * system.settings.decay_factor)
 
 
 def _step_numbers(decay_at: int, after: int, records: int) -> IntArray:
@@ -103,22 +109,12 @@ def _floor_check(
 ) -> Check:
     burn_in = BURN_IN * system.relaxation_steps(float(law.rho[-1])) * system.settings.decay_factor
     late = steps >= min(decay_at + burn_in, steps[-1])
-    mean, sem = mean_and_sem(np.mean(simulation["loss"][late] / law.floor[late, None], axis=0))
+    mean, sem = mean_and_sem(np.mean(simulation["loss"][late], axis=0))
     predicted = float(np.mean(law.floor[late]))
     held = conditions(system) | {"longer than the burn-in": bool(steps[-1] >= decay_at + burn_in)}
-    margin = Margin(
-        model=predicted * float(np.max(np.abs(law.remainder[late]))), resolution=LOSS_RESOLUTION * predicted
-    )
-    return Check(
-        "C7",
-        "train loss after decay",
-        predicted,
-        float(mean) * predicted,
-        float(sem) * predicted,
-        margin,
-        critical,
-        held,
-    )
+    model = predicted * float(np.max(np.abs(law.remainder[late])))
+    margin = Margin(model=model, resolution=LOSS_RESOLUTION * predicted)
+    return Check("C7", "train loss after decay", predicted, float(mean), float(sem), margin, critical, held)
 
 
 def _stay_check(system: System, law: SlowPath, simulation: dict[str, FloatArray], critical: float) -> Check:
@@ -160,7 +156,8 @@ def draw(outcome: Outcome, decay_at: int) -> "Figure":
     for ax, (name, predicted, label) in zip((axes[0], axes[2], axes[3]), _PANELS, strict=True):
         _draw_around(ax, outcome, decay_at, name, predicted)
         ax.set_ylabel(label)
-    axes[0].set_yscale("log")
+    if np.any(np.isfinite(outcome.simulation["loss"][1:])):
+        axes[0].set_yscale("log")
     axes[0].legend()
     axes[0].set_title("the loss falls to the new floor")
     _draw_relaxation(axes[1], outcome, decay_at)
@@ -197,8 +194,9 @@ def _draw_relaxation(ax: "Axes", outcome: Outcome, decay_at: int) -> None:
     band(ax, after[shown], mean[shown], sem[shown], label="SGD")
     if outcome.law is not None:
         ax.plot(after[shown], outcome.law.floor[shown], color=COLOURS["law"], label="new floor")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    if np.any(np.isfinite(mean[shown])):
+        ax.set_xscale("log")
+        ax.set_yscale("log")
     ax.set_xlabel("steps after the decay")
     ax.set_ylabel("train loss")
     ax.set_title("relaxation")
