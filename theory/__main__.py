@@ -1,4 +1,4 @@
-"""python -m theory: print the chain definition, gradient, Hessian, noise, covariance, slow law, scalar law, threshold."""
+"""python -m theory: print the chain definition, gradient, Hessian, noise, slow law, scalar law, threshold."""
 
 import argparse
 import difflib
@@ -27,7 +27,6 @@ class _Parser(argparse.ArgumentParser):
 
 def chain(parametrization: Parametrization) -> Chain:
     """Return the titled sections of derivations for `parametrization`."""
-    radial = isinstance(parametrization, Radial)
     sections: Chain = [
         ("Definition, gradient, Hessian", landscape.derivations(parametrization)),
         ("Noise and stationary covariance", noise_floor.derivations()),
@@ -38,7 +37,8 @@ def chain(parametrization: Parametrization) -> Chain:
         sections.append(("Selection threshold", selection.derivations(parametrization)))
     sections.append(("Invariants", invariants.derivations(parametrization)))
     sections.append(("Momentum", momentum.derivations()))
-    return sections if radial else [*sections, ("Pathwise identity of f = u v", pathwise.derivations())]
+    sections.append(("Pathwise identity of f = u v", pathwise.derivations()))
+    return sections
 
 
 def text(parametrization: Parametrization, sections: Chain) -> str:
@@ -49,9 +49,8 @@ def text(parametrization: Parametrization, sections: Chain) -> str:
         for step in steps:
             lines += ["", f"{step.name} ({step.claim})", *textwrap.wrap(step.statement, 100)]
             lines += ["", _indented(step.expression), "", f"    {status(step)}"]
-    steps = [step for _, part in sections for step in part]
-    proved = sum(step.proved for step in steps)
-    return "\n".join([*lines, "", f"{proved} of {len(steps)} derivations proved."])
+    proofs = [step.proved for _, steps in sections for step in steps]
+    return "\n".join([*lines, "", f"{sum(proofs)} of {len(proofs)} derivations proved."])
 
 
 def status(step: Derivation) -> str:

@@ -1,7 +1,7 @@
 """What flows inside span{g_i} conserve, with any residuals, and the slow law obtained from it a second time.
 
-Gradient flow, SGD's first order and any other combination of the g_i conserve these functions; so the relaxation onto the
-manifold is known in closed form. Derived for this project.
+Gradient flow, SGD's first order and any other combination of the g_i conserve these functions; so the relaxation onto
+the manifold is known in closed form. Derived for this project.
 """
 
 import functools
@@ -73,8 +73,9 @@ def derive_relaxation(radial: Radial) -> Derivation:
 def derive_law_from_invariant() -> Derivation:
     """Any Q with grad Q . g_i = 0 near M: E[dQ] of one step is -(eta/2) grad Q . h, the slow law again.
 
-    Differentiating the identity, (Hess Q) g_i = -H_i grad Q. With grad Q = (t, 0, 0) this fixes the first row of H_i; all
-    else is arbitrary. E[dQ] = tr[(Hess Q) A^T (eta^2 E s s^T) A] / 2, and C2 says eta^2 E s s^T = (eta/n)(K^-1 C + C K^-1).
+    Differentiating the identity, (Hess Q) g_i = -H_i grad Q. With grad Q = (t, 0, 0) this fixes the first row of H_i;
+    all else is arbitrary. E[dQ] = tr[(Hess Q) A^T (eta^2 E s s^T) A] / 2, and by C2
+    eta^2 E s s^T = (eta/n)(K^-1 C + C K^-1).
     """
     n, p = 2, 3
     A = sympy.Matrix.hstack(sympy.zeros(n, 1), matrix("A", n, p - 1))
@@ -85,13 +86,13 @@ def derive_law_from_invariant() -> Derivation:
         for j in range(p):
             H[0, j] = H[j, 0] = first[j]
         curvatures.append(H)
-    inverse = (A * A.T).inv()
+    inverse = slow_law.inverted(A * A.T)
     moment = eta / n * (inverse * C + C * inverse)
     derived = (A * Q * A.T * moment).trace() / 2
     gradient = sympy.Matrix([t, 0, 0])
     stated = -eta / 2 * gradient.dot(slow_law.force(A, curvatures, slow_law.parameter_covariance(A, C)))
     fixed = A * A.T * moment * A * A.T - eta / n * (A * A.T * C + C * A * A.T)  # the left side of C2
-    text = "For any conserved Q, E[Q_next - Q] of one SGD step, to second order in the step, is the slow law a second time:"
+    text = "For any conserved Q, E[Q_next - Q] of one SGD step, to second order, is the slow law a second time:"
     shown = sympy.Eq(sympy.Symbol("dQ/dk"), -eta / 2 * sympy.Symbol("grad_Q") * sympy.Symbol("h"), evaluate=False)
     return Derivation("law-from-invariant", "C3, C4", text, shown, entries(derived - stated, fixed))
 
@@ -121,7 +122,7 @@ def derive_network_invariant(network: DiagonalNetwork) -> Derivation | None:
         return None
     conserved = per_coordinate[0] * F_a + per_coordinate[1] * F_b
     clock = along[0] * F_a + along[1] * F_b - 1  # its rate is x_i.e, as V^T X^T = 0 needs
-    text = "Every flow inside span{g_i} conserves the first function in each coordinate, and V^T of the second, V a basis of ker X:"
+    text = "Every flow inside span{g_i} conserves the first function per coordinate, and V^T of the second:"
     return Derivation("network-invariant", "C3, C7", text, shown, entries(conserved, clock))
 
 

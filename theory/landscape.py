@@ -204,8 +204,8 @@ def derive_spectrum() -> Derivation:
     A, x = matrix("A", 2, 3), sympy.Symbol("x")
     residual = (x * sympy.eye(3) - A.T * A).det() - x * (x * sympy.eye(2) - A * A.T).det()
     text = (
-        "The nonzero eigenvalues of H are those of K / n: p - n flat directions, and a level set L <= eps has half-widths "
-        "sqrt(2 eps / lambda_i(K/n)) across them."
+        "The nonzero eigenvalues of H are those of K / n: p - n flat directions, and a level set L <= eps has "
+        "half-widths sqrt(2 eps / lambda_i(K/n)) across them."
     )
     p, n = sympy.symbols("p n")
     return Derivation("spectrum", "C15", text, Eq(sympy.Symbol("nullity_H"), p - n), entries(residual))
@@ -224,7 +224,7 @@ def derive_span(radial: Radial) -> Derivation:
 
 
 def derive_test_hessian(radial: Radial) -> Derivation:
-    """At w_mn with w* = w_mn + v, v in ker X: Hessian of the test loss has determinant g^(2(d-2)) (g^2 N'^2 - g'^2 |v|^2).
+    """At w_mn, w* = w_mn + v, v in ker X: the test Hessian has determinant g^(2(d-2)) (g^2 N'^2 - g'^2 |v|^2).
 
     Frame: d = 3, u = (r, 0, 0), v = (0, |v|, 0), which any orthogonal rotation reaches.
     """

@@ -48,8 +48,8 @@ def derive_map() -> Derivation:
     mean = noise_floor.batch_mean(after, q, batch) - mean_map(K, eta, beta) * z
     second = noise_floor.batch_mean(lambda s: after(s) * after(s).T, q, batch)
     residual = second - next_moment(z * z.T, K, eta, batch, sigma, beta)
-    I, K0 = sympy.symbols("I K")
-    shown = sympy.Matrix([[I - eta * K0 / n_, -eta * beta * I], [K0 / n_, beta * I]])
+    one, K0 = sympy.symbols("I K")
+    shown = sympy.Matrix([[one - eta * K0 / n_, -eta * beta * one], [K0 / n_, beta * one]])
     text = "In (q, A p) the mean map is below; the noise K s enters as (-eta, 1)^T with its covariance given q."
     return Derivation("momentum-map", "C13", text, shown, entries(mean, residual))
 
@@ -71,7 +71,7 @@ def derive_one_sample() -> Derivation:
 
 
 def derive_small_rate() -> Derivation:
-    """C = eta sigma^2 K / (2B(1-beta)) with E[q (Ap)^T] = eta Z, E[Ap (Ap)^T] = N / (1-beta^2): leading orders vanish."""
+    """E[q q^T] = eta sigma^2 K / (2B(1-beta)), E[q (Ap)^T] = eta Z, E[Ap (Ap)^T] = N / (1-beta^2) to leading order."""
     n, K = 2, symmetric("K", 2)
     N = sigma**2 * K * K / (B * n)
     first = sigma**2 * K / (2 * B * (1 - beta))
@@ -86,7 +86,7 @@ def derive_small_rate() -> Derivation:
 
 
 def derive_drift() -> Derivation:
-    """Along M: p <- beta p + m, u <- u - eta p with mean force m = P_T h / 2. Steady p, and the small-eta law by eta_eff."""
+    """Along M: p <- beta p + m, u <- u - eta p mean force m = P_T h / 2, p steady; small eta by eta / (1 - beta)."""
     p, m, h = sympy.symbols("p m h", real=True)
     steady = sympy.solve(beta * p + m - p, p)[0]
     drift = (-eta * steady).subs(m, h / 2)

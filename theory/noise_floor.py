@@ -107,14 +107,12 @@ def _outer_step(q: MatrixBase, K: MatrixBase) -> Callable[[MatrixBase], MatrixBa
 
 
 def derive_stationary_covariance() -> Derivation:
-    parts = []
-    for n, batch in SIZES:
-        q, K = vector("q", n), symmetric("K", n)
-        derived, C = batch_mean(_outer_step(q, K), q, batch), q * q.T
-        parts += [
-            derived - next_covariance(C, K, eta, batch, sigma),
-            derived - C + stationarity(C, K, eta, batch, sigma),
-        ]
+    parts, C, K = [], symmetric("C", 2), symmetric("K", 2)
+    for n, batch in ((2, 1), (2, 2), (3, 1)):
+        q, kernel = vector("q", n), symmetric("K", n)
+        derived = batch_mean(_outer_step(q, kernel), q, batch)
+        parts.append(derived - next_covariance(q * q.T, kernel, eta, batch, sigma))
+    parts.append(next_covariance(C, K, eta, B, sigma) - C + stationarity(C, K, eta, B, sigma))
     gain = (1 - 1 / B) / n_**2 * K_ * C_ * K_ + K_ * diag_C * K_ / (B * n_)
     left = eta / n_ * (K_ * C_ + C_ * K_) - eta**2 * gain
     shown = sympy.Eq(left, eta**2 * sigma**2 / (B * n_) * K_**2, evaluate=False)
@@ -182,17 +180,17 @@ def derive_batch_order() -> Derivation:
     excess = noise_part - eta**2 / n**2 * K * (n * diagonal(C) - C) * K
     form = (v.T * (n * diagonal(z * z.T) - z * z.T) * v)[0]
     squares = sum((v[i] * z[i] - v[j] * z[j]) ** 2 for i in range(n) for j in range(i))
-    text = "A larger batch can only lower the spectral radius: n diag(C) - C >= 0, as for C = z z^T it is the sum of squares"
+    text = "A larger batch can only lower the spectral radius: n diag(C) >= C, the difference for C = z z^T being"
     shown = sympy.Symbol("sum_{i<j} (v_i z_i - v_j z_j)^2")
     return Derivation("stability-and-batch", "C9", text, shown, entries(excess, form - squares))
 
 
 def derive_full_batch() -> Derivation:
-    """sigma^2 = s^2 B / n, B -> infinity: every label is noised afresh in a full batch; C = eta s^2 K (2n - eta K)^-1."""
+    """sigma^2 = s^2 B / n, B -> infinity: every label noised afresh in a full batch; C = eta s^2 K (2n - eta K)^-1."""
     n, K, s, x = 2, symmetric("K", 2), sympy.Symbol("s", positive=True), sympy.Symbol("x", positive=True)
     C = eta * s**2 * K * (2 * n * sympy.eye(n) - eta * K).inv()
     scaled = stationarity(C, K, eta, B, s * sympy.sqrt(B / n))
-    limit = scaled.applyfunc(lambda entry: sympy.limit(sympy.expand(entry.subs(B, 1 / x)), x, 0))
+    limit = scaled.applyfunc(lambda entry: sympy.expand(entry.subs(B, 1 / x)).subs(x, 0))
     text = "Full batch with fresh noise s on every label (sigma^2 = s^2 B / n, B to infinity):"
     inverse = sympy.Pow(2 * n_ - eta * K_, -1)
     return Derivation("full-batch-covariance", "C2, C3", text, sympy.Eq(C_, eta * s**2 * K_ * inverse), entries(limit))

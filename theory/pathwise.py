@@ -1,4 +1,4 @@
-"""The exact first check: f = u v with one sample, target 1, where one quantity is known at every step and any eta (C16)."""
+"""The exact first check: f = u v, one sample, target 1, where one quantity is known at every step and any eta (C16)."""
 
 import functools
 
@@ -19,7 +19,7 @@ def derive_identity() -> Derivation:
 
 
 def derive_second_moment() -> Derivation:
-    """e = u v - 1 obeys e_next = e - eta h r_k + eta^2 r_k^2 u v; the linear part has the floor of C2 with K = h, B = 1."""
+    """e = u v - 1 obeys e_next = e - eta h r_k + eta^2 r_k^2 u v; its linear part has the floor of C2, K = h, B = 1."""
     h, e = u**2 + v**2, u * v - 1
     exact = (u - eta * rk * v) * (v - eta * rk * u) - 1 - (e - eta * h * rk + eta**2 * rk**2 * u * v)
     k = sympy.Symbol("h", positive=True)

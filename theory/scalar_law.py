@@ -1,7 +1,8 @@
 """Radial, any g: the drift of a d-dimensional SGD is one scalar ODE for rho = |P_N w| (C4, C6), obtained in two ways.
 
-Frame: an orthogonal change of the inputs puts ker X last. n = 2, d = 3, X = [X' 0], so that the ray is w_mn + rho e_3 and
-u = (u1, u2, u3) is arbitrary with rho = g(r) u3. n = 1, d = 3 has two null directions and shows that the ray is straight.
+Frame: an orthogonal change of the inputs puts ker X last. n = 2, d = 3, X = [X' 0], so that the ray is w_mn + rho e_3
+and u = (u1, u2, u3) is arbitrary with rho = g(r) u3. n = 1, d = 3 has two null directions and shows that the ray is
+straight.
 """
 
 import functools
@@ -88,7 +89,7 @@ def derive_kernel_slope(radial: Radial) -> Derivation:
     residual = turning(radial, u, X, ray(radial, u)) - stated
     gram, label = coefficients.kernel_gram(radial.g), coefficients.kernel_label(radial.g)
     slope = coefficients.tidy(gram.diff(r)) * XX + coefficients.tidy(label.diff(r)) * yy
-    text = "A (D_t A)^T = (dr/drho) (dK/dr) / 2, a symmetric matrix, so h.t = (dr/drho) G with n G = tr[(dK/dr) K^-1 C], dK/dr ="
+    text = "A (D_t A)^T = (dr/drho)(dK/dr)/2 is symmetric, so h.t = (dr/drho) G, n G = tr[(dK/dr) K^-1 C], with dK/dr ="
     return Derivation("kernel-slope", "C4", text, slope, entries(residual))
 
 
@@ -140,7 +141,7 @@ def derive_small_rate(radial: Radial) -> Derivation:
 
 
 def derive_timescale(radial: Radial) -> Derivation:
-    """dk/drho at small eta; its product with drho/dk is 1 and B / (eta^2 sigma^2) is its only dependence on the three."""
+    """dk/drho at small eta: its product with drho/dk is 1, and B / (eta^2 sigma^2) is all it has of the three."""
     psi_slope = trace_on_manifold(radial.g).diff(r)
     mobility = coefficients.mobility(radial.g)
     rate = -eta / 2 * (eta * sigma**2 / (2 * B) * psi_slope) * mobility
@@ -170,4 +171,5 @@ def derivations(radial: Radial) -> tuple[Derivation, ...]:
         derive_small_rate,
         derive_timescale,
     )
-    return tuple(step(radial) for step in steps)
+    drifts = coefficients.kernel_gram(radial.g).diff(r) != 0  # depth 1 does not, and takes no time to do so
+    return tuple(step(radial) for step in steps if drifts or step is not derive_timescale)

@@ -1,4 +1,4 @@
-"""Which point of the manifold the drift selects: the minimum-norm one, or a longer one (C5), for Radial and small eta."""
+"""Which point of the manifold the drift selects for small eta, Radial: the minimum-norm one, or a longer one (C5)."""
 
 import functools
 
@@ -29,7 +29,9 @@ def derive_threshold(radial: Radial) -> Derivation:
         )
     gram = coefficients.kernel_gram(radial.g).diff(r)
     shown = sympy.Le(ratio * labels, inputs, evaluate=False)
-    text = "tr H grows with r, and the drift points to the minimum-norm solution, where (at r = |u(w_mn)|: is it selected?)"
+    text = (
+        "tr H grows with r, so that the drift shortens w, where this holds; at r = |u(w_mn)| it decides the selection:"
+    )
     return Derivation("threshold", "C5", text, shown, entries(n_ * slope / gram - (inputs - ratio * labels)))
 
 
@@ -62,7 +64,7 @@ def derive_selected(radial: Radial) -> Derivation | None:
 
 
 def derive_sufficient() -> Derivation:
-    """In the singular basis of X: s_1^2 |w|^2 - |X w|^2 = sum_i (s_1^2 - s_i^2) c_i^2 >= 0, c the components of w_mn."""
+    """In the singular basis of X: s_1^2 |w|^2 - |X w|^2 = sum_i (s_1^2 - s_i^2) c_i^2 >= 0, c those of w_mn."""
     s, c = vector("s", 3, positive=True), vector("c", 3)
     residual = s[0] ** 2 * c.dot(c) - sum((s[i] * c[i]) ** 2 for i in range(3))
     residual -= sum((s[0] ** 2 - s[i] ** 2) * c[i] ** 2 for i in range(3))

@@ -1,7 +1,7 @@
 """The quasistatic drift along the minima manifold, at any learning rate and batch, for any parametrization (C3).
 
-Near a point of M every prediction is f_i(v) - y_i = g_i.v + v^T H_i v / 2 + ... with arbitrary g_i and symmetric H_i. The
-derivations use these as symbols, so they hold for every parametrization at once.
+Near a point of M every prediction is f_i(v) - y_i = g_i.v + v^T H_i v / 2 + ... with arbitrary g_i and symmetric H_i.
+The derivations use these as symbols, so they hold for every parametrization at once.
 """
 
 import functools
@@ -59,8 +59,8 @@ def derive_mean_step() -> Derivation:
     normal = sum(((S * H).trace() * A[i, :].T / (2 * n) for i, H in enumerate(curvatures)), sympy.zeros(p, 1))
     stated = normal + force(A, curvatures, S) / 2
     text = (
-        "Fluctuations of covariance S around M shift the mean gradient, to second order, by a combination of the g_i (normal "
-        "to M) plus h / 2 with"
+        "Fluctuations of covariance S around M shift the mean gradient, to second order, by a combination of the g_i "
+        "(normal to M) plus h / 2 with"
     )
     shown = sympy.Eq(h_, 2 / n_ * sympy.Symbol("sum_i H_i S g_i"))
     return Derivation("mean-step", "C3", text, shown, entries(derived - stated))
@@ -68,17 +68,17 @@ def derive_mean_step() -> Derivation:
 
 def derive_projection() -> Derivation:
     A, C = matrix("A", 2, 3), symmetric("C", 2)
-    projector = sympy.eye(3) - A.T * (A * A.T).inv() * A
+    projector = sympy.eye(3) - A.T * inverted(A * A.T) * A
     S = parameter_covariance(A, C)
     A_, K_, C_ = sympy.symbols("A K C", commutative=False)
     AT = sympy.Symbol("A^T", commutative=False)
     text = "P_T removes every g_i, and residuals of covariance C leave normal fluctuations of covariance"
     shown = sympy.Eq(S_, AT * K_**-1 * C_ * K_**-1 * A_)
-    return Derivation("projection", "C3", text, shown, entries(projector * A.T, A * S * A.T - C, projector * S))
+    return Derivation("projection", "C3", text, shown, entries(projector * A.T, A * S * A.T - C))
 
 
 def derive_slow_law(parametrization: Parametrization) -> Derivation:
-    """Third derivatives of the loss, component by component at (n, d) = (1, 2), against h of the closed-form curvature."""
+    """Third derivatives of the loss, component by component at (n, d) = (1, 2), against h from the closed curvature."""
     u, X = landscape.parameters(parametrization, 2), matrix("X", 1, 2)
     S, y = symmetric("S", len(u)), vector("y", 1)
     L = landscape.loss(parametrization, u, X, y)
@@ -122,7 +122,7 @@ def derive_full_batch() -> Derivation:
     n, p = 2, 2
     A, curvatures = _local(n, p)
     t, s, x = vector("t", p), sympy.Symbol("s", positive=True), sympy.Symbol("x")
-    C = eta * s**2 * A * A.T * (2 * n * sympy.eye(n) - eta * A * A.T).inv()
+    C = eta * s**2 * A * A.T * inverted(2 * n * sympy.eye(n) - eta * A * A.T)
     derived = (t.T * force(A, curvatures, parameter_covariance(A, C)))[0]
     moved = sympy.Matrix.vstack(*[A[i, :] + x * (H * t).T for i, H in enumerate(curvatures)])
     det = (sympy.eye(n) - eta * moved * moved.T / (2 * n)).det()
