@@ -27,7 +27,7 @@ _LOAD = 0.6
 def data(small: bool, seed: int) -> xarray.Dataset:
     """Paths at three momenta, and the stability limit at many."""
     replicas, count = (24, 30) if small else (96, 80)
-    base = radial(n=4, features=20, depth=2.0, batch=4, replicas=replicas, seed=seed, sigma=0.05)
+    base = radial(n=4, features=40, depth=1.5, batch=4, replicas=replicas, seed=seed, sigma=0.05)
     kernels = [base.manifold.kernel(x * base.rho0) for x in (0.0, 0.5, 1.0)]
     betas = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95])
     limits = np.array([min(momentum_stability_limit(K, batch=4, momentum=float(b)) for K in kernels) for b in betas])
@@ -43,12 +43,12 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "limit": var("grid", limits / (1 - betas) / limits[0], "stability limit of eta/(1-beta), over that of SGD"),
     }
     made = [_check(b, r, critical) for b, r in zip(BETAS, runs, strict=True)]
-    return dataset("Heavy ball", variables, made, replicas=replicas, n=4, d=20, depth=2.0, batch=4)
+    return dataset("Heavy ball", variables, made, replicas=replicas, n=4, d=40, depth=1.5, batch=4)
 
 
 def _run(base: RadialSystem, beta: float, eta: float, count: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Slow time, relaxed rho ``(records, R)``, law and small-eta law. sigma falls with eta/(1-beta), for equal fluctuations."""
-    sigma = 0.06 * np.sqrt(base.eta / (eta / (1 - beta)))
+    sigma = 0.03 * np.sqrt(base.eta / (eta / (1 - beta)))
     law = MomentumLaw(base.manifold, 4, float(sigma), beta)
     rate = abs(law.log_rate(base.rho0, eta))
     steps: IntArray = np.linspace(0, 4.0 / rate, count + 1).astype(np.int64)

@@ -24,7 +24,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     """Exact second moments of the linear model; law and small-eta limit of a deep one."""
     flat = radial(n=4, features=16, depth=1.0, batch=2, sigma=0.3, seed=seed, replicas=2)
     deep = radial(n=4, features=16, depth=3.0, batch=2, sigma=0.1, seed=seed, replicas=2)
-    loads = 0.4 / 2.0 ** np.arange(_COUNT)
+    loads = 0.2 / 2.0 ** np.arange(_COUNT)
     weak = np.array([[_weak_error(flat, s * flat.stability_limit, corrected) for s in loads] for corrected in (False, True)])
     law = np.array([_small_eta_errors(deep, s * deep.stability_limit) for s in loads]).T
     names = ("SDE", "SDE, corrected drift", "small-eta floor", "small-eta drift")
@@ -82,15 +82,15 @@ def draw(data: xarray.Dataset) -> Figure:
     """Two log-log panels with slope triangles as dotted lines."""
     figure, (weak, law) = new_figure(1, 2, height=2.8)
     load = data["load"].values
-    panels = (
+    panels = (  # axis, errors, labels, orders
         (weak, data["weak_error"].values, ("SDE of SGD", "with corrected drift"), (1, 2)),
         (law, data["law_error"].values, ("noise floor", "drift of Phase II"), (1, 1)),
     )
     for ax, errors, labels, orders in panels:
         for row, label, order, colour, symbol in zip(errors, labels, orders, ("law", "simulation"), ("o", "s"), strict=True):
             ax.plot(load, row, symbol + "-", color=COLOURS[colour], label=label, markersize=4)
-            ax.plot(load, 0.6 * row[-1] * (load / load[-1]) ** order, ":", color=COLOURS["reference"], linewidth=1)
-            ax.annotate(f"slope {order}", (load[3], 0.6 * row[-1] * (load[3] / load[-1]) ** order), (2, -10), textcoords="offset points", fontsize=8, color=COLOURS["reference"])
+            if ax is weak or row[-1] < errors[0, -1]:
+                _guide(ax, load, 0.55 * row[-1], order)
         ax.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$ / stability limit")
         ax.legend(loc="upper left")
         ax.set_xticks([0.003, 0.01, 0.03, 0.1, 0.3], ["0.003", "0.01", "0.03", "0.1", "0.3"])
@@ -99,3 +99,10 @@ def draw(data: xarray.Dataset) -> Figure:
     law.set(ylabel=r"relative error of the $\eta \to 0$ formula", title="small-eta formulas: order 1")
     letter([weak, law])
     return figure
+
+
+def _guide(ax, load: FloatArray, level: float, order: int) -> None:  # type: ignore[no-untyped-def]
+    """A dotted line of the given order through the last point's level."""
+    line = level * (load / load[-1]) ** order
+    ax.plot(load, line, ":", color=COLOURS["reference"], linewidth=1)
+    ax.annotate(f"slope {order}", (load[2], line[2]), (2, -11), textcoords="offset points", fontsize=8, color=COLOURS["reference"])

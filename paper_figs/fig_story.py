@@ -20,6 +20,7 @@ ALT = (
     "falling much longer. Right: final test loss against the decay step, falling: points of simulations on the law's line."
 )
 RESOLUTION = 0.03
+_STARTS = 7  # quantiles of the runs' rho at saturation
 _FALL = -0.6  # the start's coordinate along w_mn, in its units
 
 
@@ -31,7 +32,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     total = int(chosen.law.steps_between(chosen.rho0, 0.12 * chosen.rho0, chosen.eta))
     after = int(12 * 10 * chosen.relaxation_steps(0.0))
     step = np.unique(np.append(0, np.geomspace(1, total, 60 if small else 140))).astype(np.int64)
-    decays = np.unique(np.geomspace(0.004 * total, total, count)).astype(np.int64)
+    decays = np.unique(np.geomspace(0.02 * total, total, count)).astype(np.int64)
     step = np.union1d(step, decays)
     table, kept = _trunk(chosen, start, step, decays)
     final = np.array([_branch(chosen, kept[int(k)], int(k), after) for k in decays])
@@ -80,12 +81,13 @@ def _branch(chosen: RadialSystem, states: FloatArray, decay: int, after: int) ->
 
 
 def _law(chosen: RadialSystem, table, step, decays):  # type: ignore[no-untyped-def]
-    """Test loss by the law from saturation on, and after decays; rho at saturation is read off the simulation."""
-    begin = int(np.searchsorted(step, 0.5 * decays[0]))
-    rho0 = float(np.mean(table["rho_slow"][begin]))
-    rho = chosen.law.path(rho0, Constant(chosen.eta), step[begin:]).rho
-    before = np.array([chosen.test_loss(x, chosen.eta) for x in rho])
-    after = np.array([chosen.test_loss(float(np.interp(k, step[begin:], rho)), chosen.eta / 10) for k in decays])
+    """Test loss by the law from saturation on, and after decays; the runs' rho at saturation is read off the simulation."""
+    begin = int(np.searchsorted(step, 0.4 * decays[0]))
+    starts = np.quantile(table["rho_slow"][begin], (np.arange(_STARTS) + 0.5) / _STARTS)
+    paths = [chosen.law.solve(chosen.law.log_rate, float(rho), Constant(chosen.eta), step[begin:]) for rho in starts]
+    before = np.mean([[chosen.test_loss(x, chosen.eta) for x in rho] for rho in paths], axis=0)
+    ends = [[float(np.interp(k, step[begin:], rho)) for k in decays] for rho in paths]
+    after = np.mean([[chosen.test_loss(x, chosen.eta / 10) for x in rho] for rho in ends], axis=0)
     return (step[begin:], before), after
 
 
