@@ -18,7 +18,6 @@ from numerics.data import load
 from numerics.noise_floor import Fluctuations
 from numerics.problem import Problem
 from numerics.scalar_law import RadialLaw, RadialManifold
-from theory import lower
 from theory.claims import Situation
 from theory.parametrization import Radial, named
 
@@ -172,14 +171,18 @@ def radial(depth: float) -> Radial:
 
 
 @cache
-def _lowered(depth: float) -> dict[str, lower.Scalar]:
-    return lower.python(lower.functions(radial(depth)))
+def _prototype(depth: float) -> RadialManifold:
+    """A ray of this depth, on no particular problem, its formulas lowered."""
+    manifold = RadialManifold(radial(depth), np.eye(1), np.ones(1), 1.0)
+    _ = manifold.functions, manifold.relaxed(np.ones(1), np.ones(1))
+    return manifold
 
 
 def manifold_of(problem: Problem, depth: float) -> RadialManifold:
-    """The ray of minima, its functions lowered once per depth: that takes sympy longer than most checks."""
+    """The ray of minima, formulas lowered once per depth: that takes sympy longer than most checks."""
     manifold = RadialManifold(radial(depth), problem.gram, problem.y, problem.norm_w_mn)
-    vars(manifold)["functions"] = _lowered(depth)
+    shared = {name: value for name, value in vars(_prototype(depth)).items() if name in ("functions", "_arrays")}
+    vars(manifold).update(shared)
     return manifold
 
 

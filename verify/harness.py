@@ -1,10 +1,12 @@
 """Running experiments: what one run tries, in which order, and what each row found."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from numerics.check import Check
+from numerics.check import Check, Margin
+from theory.claims import BY_NUMBER
 from verify.budget import Budget
 from verify.case import Case, Setup
 from verify.experiment import Control, Experiment
@@ -99,11 +101,21 @@ def run_one(experiment: Experiment, what: Case | Control | Setup, budget: Budget
     if isinstance(what, Control):
         return Row(experiment, None, what, tuple(what.run(budget)), time.perf_counter() - begin)
     setup = what if isinstance(what, Setup) else what.setup()
+    if isinstance(what, Setup) and (outside := not_applicable(experiment, what)) is not None:
+        return Row(experiment, None, None, (outside,), time.perf_counter() - begin)
     checks = tuple(experiment.run(setup, budget))
     random = sum(check.sem > 0 for check in checks)
     if random > experiment.comparisons:
         raise RuntimeError(f"{experiment.key} made {random} random comparisons, budgeted {experiment.comparisons}")
     return Row(experiment, what if isinstance(what, Case) else None, None, checks, time.perf_counter() - begin)
+
+
+def not_applicable(experiment: Experiment, setup: Setup) -> Check | None:
+    """A check without numbers where a condition of the claim does not hold on a user's problem, so that nothing can be compared."""
+    conditions = BY_NUMBER[experiment.claim].evaluate(setup.situation(relaxation=float("inf")))
+    if all(conditions.values()):
+        return None
+    return Check(experiment.claim, experiment.name, math.nan, math.nan, 0.0, Margin(), 0.0, conditions)
 
 
 def describe(check: Check) -> str:

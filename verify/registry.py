@@ -20,10 +20,13 @@ MODULES = (
     "derived",
 )
 
+#: the exact identity that needs nothing else to be right comes first
+FIRST = "C16"
+
 EXPERIMENTS: tuple[Experiment, ...] = tuple(
     sorted(
         (e for name in MODULES for e in import_module(f"verify.experiments.{name}").EXPERIMENTS),
-        key=lambda e: int(e.claim[1:]),
+        key=lambda e: (e.claim != FIRST, int(e.claim[1:])),
     )
 )
 

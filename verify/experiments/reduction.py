@@ -7,7 +7,7 @@ import numpy as np
 from numerics import sgd, start, streams
 from numerics.check import Check, Margin
 from numerics.problem import Problem
-from numerics.schedule import Constant
+from numerics.schedule import Constant, StepDecay
 from theory.claims import Situation
 from theory.parametrization import named
 from verify import oracle
@@ -21,13 +21,17 @@ _ROUNDING = 1e-10  # of the path's scale: 60 steps of a contracting map, each so
 
 
 def paths(setup: Setup) -> dict[str, np.ndarray]:
-    """The same steps in reduced coordinates, in all coordinates and by the definition: w of replica 0 and 2, ``(2, d)`` each."""
+    """The same steps in reduced coordinates, in all coordinates and by the definition, eta decayed half way.
+
+    nu, r and the train loss of replicas 0 and 2, ``(3, 2)`` each.
+    """
     norm = float(np.linalg.norm(setup.w0))
     full = sgd.FullRadialSGD(setup.problem, setup.parametrization, norm)
-    steps, etas = np.array([0, _STEPS]), np.full(_STEPS, setup.eta)
+    steps, schedule = np.array([0, _STEPS]), StepDecay(setup.eta, _STEPS // 2, 10.0)
+    etas = np.where(np.arange(_STEPS) < _STEPS // 2, setup.eta, setup.eta / 10)
     reduced_states, full_states = setup.model.start(setup.u0, 3), full.start(setup.u0, 3)
-    reduced = sgd.simulate(setup.model, reduced_states, Constant(setup.eta), steps, noise=setup.noise, threads=1)
-    sgd.simulate(full, full_states, Constant(setup.eta), steps, noise=setup.noise, threads=1)
+    reduced = sgd.simulate(setup.model, reduced_states, schedule, steps, noise=setup.noise, threads=1)
+    sgd.simulate(full, full_states, schedule, steps, noise=setup.noise, threads=1)
     noise = setup.noise
     plain = [
         oracle.sgd_path(
