@@ -1,0 +1,148 @@
+"""`advise`: when to decay, from the law alone, in under a second. Imports neither torch nor any simulator."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numerics.errors import InputError
+
+if TYPE_CHECKING:
+    from numerics.advice import Advice, Decay
+
+Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a .csv file")]
+Rows = Annotated[int | None, typer.Option(help="training rows [20; a file: all]")]
+Features = Annotated[int | None, typer.Option(help="random Fourier features; 0 keeps the columns")]
+Target = Annotated[str | None, typer.Option(help="digits: parity or class; csv: column of y")]
+Depth = Annotated[float | None, typer.Option(help="depth D, real, at least 1 [3]")]
+Gamma = Annotated[float | None, typer.Option(help="the paper's gamma = D - 1, instead of --depth")]
+Sigma = Annotated[float, typer.Option(help="standard deviation of the fresh label noise")]
+Batch = Annotated[int, typer.Option(help="batch size, drawn with replacement")]
+Budget = Annotated[
+    int | None, typer.Option(help="steps from the end of Phase I, cooldown included; none: as many as pay")
+]
+Eta = Annotated[float | None, typer.Option(help="large learning rate, if it is not for the law to choose")]
+Margin = Annotated[float, typer.Option(help="largest learning rate allowed, as a share of the stability limit")]
+Factor = Annotated[float, typer.Option(help="the decay divides the learning rate by this")]
+Tolerance = Annotated[float, typer.Option(help="gain left over that is not worth waiting for, as a share of the whole")]
+Rho0 = Annotated[float | None, typer.Option(help="distance from the minimum-norm solution after Phase I [1.5 |w_mn|]")]
+Seed = Annotated[int, typer.Option(help="of the rows and of the start's direction")]
+Out = Annotated[Path | None, typer.Option(help="folder for summary.json")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("advise")(command)
+
+
+def command(
+    data: Data = "digits",
+    n: Rows = None,
+    features: Features = None,
+    target: Target = None,
+    depth: Depth = None,
+    gamma: Gamma = None,
+    sigma: Sigma = 0.03,
+    batch: Batch = 4,
+    budget: Budget = None,
+    eta: Eta = None,
+    margin: Margin = 0.8,
+    decay_factor: Factor = 10.0,
+    tolerance: Tolerance = 0.01,
+    rho0: Rho0 = None,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """When to decay, from the law alone: learning rate, decay step, cooldown, and what other choices lose."""
+    from dataclasses import asdict
+
+    from numerics.files import prepare_folder, write_json
+
+    problem = {"data": data, "n": n, "features": features, "target": target, "seed": seed}
+    noise = {"depth": _depth(depth, gamma), "sigma": sigma, "batch": batch}
+    terms = {"margin": margin, "factor": decay_factor, "tolerance": tolerance, "budget": budget}
+    folder = None if out is None else prepare_folder(out)
+    advice = advise(problem, noise, terms, rho0=rho0, eta=eta)
+    typer.echo(text(advice, decay_factor))
+    if folder is not None:
+        record = {"problem": problem, **noise, **terms, "advice": asdict(advice)}
+        typer.echo(f"\nsummary: {write_json(folder / 'summary.json', record)}")
+
+
+def _depth(depth: float | None, gamma: float | None) -> float:
+    """D from one of the two options."""
+    if depth is not None and gamma is not None and depth != gamma + 1:
+        raise InputError("gamma", gamma, f"contradicts depth = {depth:g} (gamma = D - 1)", "give one of the two")
+    found = gamma + 1 if gamma is not None else 3.0 if depth is None else depth
+    if not 1 <= found <= 50:
+        raise InputError("depth", found, "is not between 1 and 50", "give a depth such as 3")
+    return found
+
+
+def advise(
+    problem: dict[str, Any], noise: dict[str, Any], terms: dict[str, Any], *, rho0: float | None, eta: float | None
+) -> "Advice":
+    """The advice for data, noise and terms as the options name them."""
+    from threadpoolctl import threadpool_limits
+
+    from numerics import data, start
+    from numerics.advice import Advisor
+    from numerics.scalar_law import RadialLaw, RadialManifold
+    from theory.parametrization import Radial, named
+
+    _check_noise(noise)
+    with threadpool_limits(1):
+        rows = 20 if problem["n"] is None and problem["data"] in data.NAMES else problem["n"]
+        loaded = data.load(
+            **{"spec": problem["data"]}, n=rows, **{k: problem[k] for k in ("seed", "features", "target")}
+        )
+        direction = start.null_direction(loaded, problem["seed"], _own_direction(loaded))
+        parametrization = named("radial", noise["depth"])
+        if not isinstance(parametrization, Radial):
+            raise TypeError("the radial parametrization is Radial")
+        manifold = RadialManifold(parametrization, loaded.gram, loaded.y, loaded.norm_w_mn)
+        law = RadialLaw(manifold, noise["batch"], noise["sigma"])
+        distance = 1.5 * loaded.norm_w_mn if rho0 is None else rho0
+        return Advisor(law, loaded.reduced(direction), distance, **terms).advise(eta)
+
+
+def _check_noise(noise: dict[str, Any]) -> None:
+    if noise["batch"] < 1:
+        raise InputError("batch", noise["batch"], "is below 1", "give at least one row per step")
+    if not 0 <= noise["sigma"] < float("inf"):
+        raise InputError("sigma", noise["sigma"], "is not a standard deviation", "give 0 or a positive number")
+
+
+def _own_direction(problem: Any) -> Any:
+    """A start that came with the data sets the direction, where it has the right length."""
+    return problem.u0 if problem.u0 is not None and problem.u0.shape == (problem.d,) else None
+
+
+def text(advice: "Advice", factor: float) -> str:
+    """The advice as lines."""
+    chosen = advice.chosen
+    share = advice.eta / advice.stability_limit
+    lines = [
+        f"stability limit       eta < {advice.stability_limit:.4g}  (C9)",
+        f"large learning rate   {advice.eta:.4g}, {share:.0%} of it (at most {advice.margin:.0%}); {advice.eta / factor:.4g} after",
+        f"Phase I saturates     within about {advice.saturation:,.0f} steps  (C1)",
+        f"decay at              step {chosen.step:,} after that  (rho there {chosen.rho:.4g})",
+        f"cooldown              {chosen.cooldown:,} steps; Phase III needs {advice.settling:,.0f} for the test loss, "
+        f"{advice.to_floor:,.0f} for the train loss  (C7)",
+    ]
+    kind = "final test loss" if advice.test_known else "gain left (of E rho^2/2, C8)"
+    lines.append(f"{kind:21} {_judged(advice, chosen, 0)}")
+    lines.append(f"  decay at half       step {advice.earlier.step:,}: {_judged(advice, advice.earlier, 1)}")
+    if advice.later is None:
+        lines.append("  decay at twice      outside the budget")
+    else:
+        lines.append(f"  decay at twice      step {advice.later.step:,}: {_judged(advice, advice.later, 2)}")
+    return "\n".join([*lines, *(f"note: {note}" for note in advice.notes)])
+
+
+def _judged(advice: "Advice", decay: "Decay", which: int) -> str:
+    """A decay's final test loss and what it loses; without a test loss the share of the gain it leaves."""
+    if not advice.test_known:
+        return f"{advice.gain_left[which]:.1%} of the whole"
+    change = decay.final_loss / advice.chosen.final_loss - 1
+    return f"{decay.final_loss:.5g}" + (f" ({change:+.2%})" if which else "")
