@@ -58,7 +58,8 @@ def _summary(setup: Setup, u: np.ndarray) -> np.ndarray:
 
 
 def same_path(setup: Setup, budget: Budget) -> list[Check]:
-    """Reduced = full = definition on shared draws; and nothing depends on the dimension d."""
+    """Reduced = full = definition on shared draws; and nothing depends on the dimension d. Above the limit all overflow."""
+    setup = replace(setup, eta=min(setup.eta, setup.limit))
     found = paths(setup)
     scale = np.abs(found["definition"]).max(axis=1, keepdims=True)
     facts, margin = setup.situation(), Margin(rounding=_ROUNDING)
