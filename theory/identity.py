@@ -8,6 +8,7 @@ independent generators vanishes with dependent ones. Where it does not vanish, `
 import functools
 import math
 import random
+from collections.abc import Callable
 
 import sympy
 from mpmath import mp  # type: ignore[import-untyped]
@@ -93,17 +94,22 @@ def _replace_square(numerator: PolyElement, ring: PolyRing, last: Symbol, square
 def _without_roots(expression: Expr) -> tuple[Expr, list[Relation]]:
     """Name the root t of every sum of squares; return the expression in t and what v^2 is for the last symbol v."""
     roots = {power.base for power in expression.atoms(sympy.Pow) if power.base.is_Add and not power.exp.is_integer}
-    relations = []
-    for number, base in enumerate(sorted(roots, key=sympy.default_sort_key)):
-        last = max(base.free_symbols, key=str)
-        if not base.is_polynomial(last) or sympy.Poly(base, last).all_coeffs()[:-1] != [1, 0]:
+    relations: list[Relation] = []
+    for number, base in enumerate(sorted(roots, key=lambda root: (len(root.args), sympy.default_sort_key(root)))):
+        lowered = base
+        for earlier, square in relations:
+            lowered = sympy.expand(lowered.subs(earlier**2, square))
+        last = max(lowered.free_symbols, key=str)
+        if not lowered.is_polynomial(last) or sympy.Poly(lowered, last).all_coeffs()[:-1] != [1, 0]:
             continue
         t = sympy.Symbol(f"t_{number}", positive=True)
-        expression = expression.replace(
-            lambda e, base=base: e.is_Pow and e.base == base, lambda e, t=t: t ** (2 * e.exp)
-        )
-        relations.append((last, t**2 - base + last**2))
+        expression = expression.replace(_power_of(base), lambda e, t=t: t ** (2 * e.exp))
+        relations.append((last, t**2 - lowered + last**2))
     return expression, relations
+
+
+def _power_of(base: Expr) -> Callable[[Expr], bool]:
+    return lambda e: bool(e.is_Pow and e.base == base)
 
 
 def _without_real_powers(expression: Expr) -> tuple[Expr, dict[Symbol, Expr]]:

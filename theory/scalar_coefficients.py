@@ -78,7 +78,8 @@ def mobility(g: Expr) -> Expr:
 def log_invariant(g: Expr) -> Expr | None:
     """Lambda(r) = integral of g' / (g + r g') dr, or None where no closed form is found."""
     integrand = tidy(g.diff(r) / norm(g).diff(r))
-    if integrand.has(sympy.Function) or not integrand.is_algebraic_expr(r):
+    parameters = integrand.free_symbols - {r}
+    if integrand.has(sympy.Function) or not integrand.is_algebraic_expr(r) or len(parameters) > 1:
         return None
     antiderivative = manualintegrate(integrand, r)
     if antiderivative.has(sympy.Integral, sympy.Piecewise) or sympy.simplify(antiderivative.diff(r) - integrand) != 0:
