@@ -10,11 +10,15 @@ settings.register_profile("rotating", derandomize=False, deadline=None, print_bl
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full and --rotate-seed."""
     parser.addoption("--full", action="store_true", help="run the long tests as well")
-    parser.addoption("--rotate-seed", type=int, default=None, metavar="N", help="draw everything from seed N instead of CI's")
+    parser.addoption(
+        "--rotate-seed", type=int, default=None, metavar="N", help="draw everything from seed N instead of CI's"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the hypothesis profile; --hypothesis-seed or --rotate-seed N gives other examples, the same ones each time."""
+    """Choose the hypothesis profile; --hypothesis-seed or --rotate-seed N gives other examples, the same ones each
+    time.
+    """
     config.addinivalue_line("markers", "full: takes minutes; runs with --full only")
     seed = config.getoption("--rotate-seed")
     settings.load_profile("ci" if seed is None else "rotating")

@@ -1,7 +1,8 @@
 """The slow law of cross-entropy with freshly flipped labels, to leading order in the fluctuation (C11).
 
-With flip probability p the mean logistic residual vanishes at f_i = +-ln((1-p)/p), where its slope and the variance of a step's residual
-both are q = p(1-p). So it is label-noise SGD of the squared loss with targets +-ln((1-p)/p), learning rate q eta and label-noise variance 1/q.
+With flip probability p the mean logistic residual vanishes at f_i = +-ln((1-p)/p), where its slope and the variance
+of a step's residual both are q = p(1-p). So it is label-noise SGD of the squared loss with targets +-ln((1-p)/p),
+learning rate q eta and label-noise variance 1/q.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ class FlipLaw:
 
 
 def flip_law(problem: Problem, parametrization: Radial, *, flip: float, batch: int) -> FlipLaw:
-    """The law for labels y = +-1 of `problem` flipped afresh with probability flip. Raises InputError for other labels."""
+    """The law for labels y = +-1 of `problem` flipped afresh with probability flip. Raises InputError for
+    other labels.
+    """
     if not np.all(np.abs(problem.y) == 1):
         raise InputError("y", "other numbers", "are not labels +1 and -1", "give the sign of each label")
     if not 0 < flip < 0.5:

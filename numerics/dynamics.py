@@ -1,7 +1,9 @@
-"""Dynamics beside plain label-noise SGD, from their definitions: heavy ball, weight decay, isotropic noise, flips, the SDE.
+"""Dynamics beside plain label-noise SGD, from their definitions: heavy ball, weight decay, isotropic noise, flips,
+the SDE.
 
-Both models here have the interface of `numerics.sgd.Model`, so that `numerics.sgd.simulate` runs them. They work in all the coordinates
-of the problem given; `compact` gives the problem in the n + 1 coordinates of C12. Imports no law.
+Both models here have the interface of `numerics.sgd.Model`, so that `numerics.sgd.simulate` runs them. They work in
+all the coordinates of the problem given; `compact` gives the problem in the n + 1 coordinates of C12. Imports no
+law.
 """
 
 from dataclasses import dataclass
@@ -26,8 +28,9 @@ IntArray = npt.NDArray[np.int64]
 class Variant:
     """What a step has beside label noise; 0 means absent.
 
-    ``momentum`` beta of p <- beta p + gradient, ``weight_decay`` lambda, ``isotropic`` the standard deviation of Gaussian noise on every
-    component of the gradient, ``flip`` the probability that a label +-1 is flipped in a step under cross-entropy.
+    ``momentum`` beta of p <- beta p + gradient, ``weight_decay`` lambda, ``isotropic`` the standard deviation of
+    Gaussian noise on every component of the gradient, ``flip`` the probability that a label +-1 is flipped in a
+    step under cross-entropy.
     """
 
     momentum: float = 0.0
@@ -44,7 +47,9 @@ class Variant:
 
 @dataclass(frozen=True, eq=False)
 class VariantSGD:
-    """SGD with a variant's terms: states (u, p) ``(R, 2 d)``. With ``flip`` set, y are labels +-1 and the loss is cross-entropy."""
+    """SGD with a variant's terms: states (u, p) ``(R, 2 d)``. With ``flip`` set, y are labels +-1 and the loss is
+    cross-entropy.
+    """
 
     problem: Problem
     parametrization: Radial
@@ -75,7 +80,8 @@ class VariantSGD:
 
 @dataclass(frozen=True, eq=False)
 class EulerMaruyama:
-    """The SDE of label-noise SGD at learning rate eta: states u ``(R, d)``; a schedule's eta(k) is the length of time step k.
+    """The SDE of label-noise SGD at learning rate eta: states u ``(R, d)``; a schedule's eta(k) is the length of
+    time step k.
 
     ``corrected``: second weak order, the drift of L + (eta/4)|grad L|^2 (Li, Tai, E 2017).
     """
@@ -122,5 +128,7 @@ def observe(problem: Problem, kernel: ModuleType, u: FloatArray, classify: bool)
 
 
 def compact(reduced: Reduced) -> Problem:
-    """The problem in the n + 1 coordinates of C12: rows (factor, 0), the null direction last. Paths are the same (C12)."""
+    """The problem in the n + 1 coordinates of C12: rows (factor, 0), the null direction last. Paths are the
+    same (C12).
+    """
     return Problem(np.pad(reduced.factor, ((0, 0), (0, 1))), reduced.y)

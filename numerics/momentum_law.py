@@ -1,8 +1,9 @@
 """The slow law of heavy-ball label-noise SGD at any learning rate (C13).
 
-In residual coordinates (q, v = A p) a step is the linear map [[I - eta K/n, -eta beta I], [K/n, beta I]] plus (-eta, 1) zeta, where
-zeta has the conditional covariance (1/B)[K (diag(q q^T) + sigma^2) K / n - K q q^T K / n^2]. The stationary second moment is one linear
-system; the drift per step is that of SGD with S from its q block, divided by 1 - beta. Condition: Cowsik et al. 2022.
+In residual coordinates (q, v = A p) a step is the linear map [[I - eta K/n, -eta beta I], [K/n, beta I]] plus
+(-eta, 1) zeta, where zeta has the conditional covariance (1/B)[K (diag(q q^T) + sigma^2) K / n - K q q^T K / n^2].
+The stationary second moment is one linear system; the drift per step is that of SGD with S from its q block,
+divided by 1 - beta. Condition: Cowsik et al. 2022.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class MomentumFluctuations:
     @property
     def n(self) -> int:
         """Number of residuals."""
-        return self.K.shape[0]
+        return int(self.K.shape[0])
 
     @cached_property
     def transfer(self) -> FloatArray:

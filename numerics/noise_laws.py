@@ -1,8 +1,9 @@
-"""Isotropic Gaussian gradient noise of standard deviation tau (Langevin): drift and diffusion along the ray of minima (C10).
+"""Isotropic Gaussian gradient noise of standard deviation tau (Langevin): drift and diffusion along the ray of
+minima (C10).
 
-With Phi the limit map of gradient flow, a slow process on the manifold has the generator (eta tau)^2/2 times the Laplacian of functions of
-Phi (Katzenberger 1991): here of rho(Phi(u)), a function of nu = |P_N u| and r = |u| that `RadialManifold.relaxed` knows exactly. To
-leading order in eta.
+With Phi the limit map of gradient flow, a slow process on the manifold has the generator (eta tau)^2/2 times the
+Laplacian of functions of Phi (Katzenberger 1991): here of rho(Phi(u)), a function of nu = |P_N u| and r = |u| that
+`RadialManifold.relaxed` knows exactly. To leading order in eta.
 """
 
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ class SlowDiffusion:
     variance: float
 
 
-def isotropic_rates(manifold: RadialManifold, rho: float, *, eta: float, tau: float, d: int, step: float = 1e-4) -> SlowDiffusion:
+def isotropic_rates(
+    manifold: RadialManifold, rho: float, *, eta: float, tau: float, d: int, step: float = 1e-4
+) -> SlowDiffusion:
     """Drift and variance of rho per step at a point of the ray, in d dimensions with n = len(y) labels.
 
-    Laplacian of R(nu, r): R_nn + 2 (nu/r) R_nr + R_rr + (d-n-1)/nu R_n + (d-1)/r R_r; squared gradient R_n^2 + 2 (nu/r) R_n R_r + R_r^2.
-    Derivatives by central differences of relative width ``step``.
+    Laplacian of R(nu, r): R_nn + 2 (nu/r) R_nr + R_rr + (d-n-1)/nu R_n + (d-1)/r R_r; squared gradient R_n^2 + 2
+    (nu/r) R_n R_r + R_r^2. Derivatives by central differences of relative width ``step``.
     """
     r = manifold.radius(rho)
     nu = rho * r / manifold.functions["norm"](r)

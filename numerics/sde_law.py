@@ -1,6 +1,7 @@
 """Second moments of the residual under SGD and under its SDE, for the linear model, where both are closed (C14).
 
-C = E[q q^T] is linear in C for each: a matrix power for SGD, a matrix exponential for the SDE. They are the exact weak errors.
+C = E[q q^T] is linear in C for each: a matrix power for SGD, a matrix exponential for the SDE. They are the exact
+weak errors.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """C1 to C16 as frozen records: what is claimed, under which conditions, who said it first, which functions realise it.
 
-Conditions are predicates on a `Situation`, plain facts about a problem and a run; `verify` evaluates them before it compares. Outside
-them a check reports "outside conditions", never pass and never fail.
+Conditions are predicates on a `Situation`, plain facts about a problem and a run; `verify` evaluates them before it
+compares. Outside them a check reports "outside conditions", never pass and never fail.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Literal
 
 NoiseKind = Literal["label", "none", "static", "isotropic", "flip"]
 
-#: tr S / |u|^2 above which the drift is no longer slow against the fluctuations: below it the law errs by less than 10 %, as
-#: `verify.experiments.convergence` measures
+#: tr S / |u|^2 above which the drift is no longer slow against the fluctuations: below it the law errs by less
+#: than 10 %, as `verify.experiments.convergence` measures
 QUASISTATIC_LIMIT = 0.01
 
 
@@ -19,8 +19,9 @@ QUASISTATIC_LIMIT = 0.01
 class Situation:
     """Facts about a problem and a run that conditions are predicates of.
 
-    ``load`` is eta over the mean-square stability limit; ``noise_share`` is tr S / |u|^2, the small parameter of the slow law;
-    ``relaxation`` counts e-foldings of the slowest residual since the last change of eta; ``clean`` says that y = X w_star.
+    ``load`` is eta over the mean-square stability limit; ``noise_share`` is tr S / |u|^2, the small parameter of
+    the slow law; ``relaxation`` counts e-foldings of the slowest residual since the last change of eta; ``clean``
+    says that y = X w_star.
     """
 
     n: int
@@ -87,7 +88,9 @@ CLAIMS = (
     Claim(
         number="C1",
         title="Saturation",
-        statement="Gradient flow lowers the train loss at least exponentially, at twice the least tangent-kernel eigenvalue.",
+        statement=(
+            "Gradient flow lowers the train loss at least exponentially, at twice the least tangent-kernel eigenvalue."
+        ),
         latex=(
             r"\dot L \leq -2\mu L,\quad \mu = \inf\,\lambda_{\min}(K)/n",
             r"K = r^{2D-2}\left(XX^T + (D^2-1)\,X\hat u\,(X\hat u)^T\right) \succeq r^{2D-2}XX^T",
@@ -100,9 +103,13 @@ CLAIMS = (
     Claim(
         number="C2",
         title="Noise floor",
-        statement="At any learning rate and batch size the residual's covariance C solves one linear equation; E L = tr C / 2n.",
+        statement=(
+            "At any learning rate and batch size the residual's covariance C solves one linear equation; E L = tr "
+            "C / 2n."
+        ),
         latex=(
-            r"\frac{\eta}{n}(KC+CK) - \eta^2\left[(1-\frac{1}{B})\frac{KCK}{n^2} + \frac{K\,\mathrm{diag}(C)\,K}{Bn}\right]"
+            r"\frac{\eta}{n}(KC+CK) - \eta^2\left[(1-\frac{1}{B})\frac{KCK}{n^2}"
+            r" + \frac{K\,\mathrm{diag}(C)\,K}{Bn}\right]"
             r" = \frac{\eta^2\sigma^2}{Bn}K^2",
             r"\mathrm{E}\,L = \mathrm{tr}\,C/2n \approx \eta\sigma^2\,\mathrm{tr}H/4B",
         ),
@@ -114,9 +121,13 @@ CLAIMS = (
     Claim(
         number="C3",
         title="Slow law",
-        statement="On the manifold of minima SGD drifts along the projected gradient of curvature weighted by its own fluctuations.",
+        statement=(
+            "On the manifold of minima SGD drifts along the projected gradient of curvature weighted by its own "
+            "fluctuations."
+        ),
         latex=(
-            r"\frac{du}{dk} = -\frac{\eta}{2}P_T h,\quad h = \frac{2}{n}\sum_i \nabla^2 f_i\,S\,g_i,\quad S = A^TK^{-1}CK^{-1}A",
+            r"\frac{du}{dk} = -\frac{\eta}{2}P_T h,\quad h = \frac{2}{n}\sum_i \nabla^2 f_i\,S\,g_i,\quad"
+            r" S = A^TK^{-1}CK^{-1}A",
             r"\eta\to 0:\quad -\frac{\eta^2\sigma^2}{4B}P_T\nabla\,\mathrm{tr}H",
         ),
         conditions=SLOW,
@@ -127,7 +138,10 @@ CLAIMS = (
     Claim(
         number="C4",
         title="Radial reduction",
-        statement="For a radial parametrization the drift is one scalar equation for the distance from the minimum-norm solution.",
+        statement=(
+            "For a radial parametrization the drift is one scalar equation for the distance from the minimum-norm "
+            "solution."
+        ),
         latex=(
             r"\frac{d\rho}{dk} = -\frac{\eta}{2}\,\frac{G(r)\,\rho}{D\,r\,[1-(1-D^{-2})\rho^2/r^{2D}]}",
             r"G = \frac{2}{n}\mathrm{tr}\left(\left[\frac{D-1}{r}K - \frac{D(D^2-1)}{r^3}yy^T\right]K^{-1}C\right)",
@@ -140,7 +154,10 @@ CLAIMS = (
     Claim(
         number="C5",
         title="Selection threshold",
-        statement="The minimum-norm solution is the flattest exactly when the data are rich enough; otherwise the drift stops before it.",
+        statement=(
+            "The minimum-norm solution is the flattest exactly when the data are rich enough; otherwise the drift "
+            "stops before it."
+        ),
         latex=(
             r"(D+1)\,\|y\|^2 \leq \|X\|_F^2\,\|w_{mn}\|^2,\quad \|w\|^2_{\mathrm{rest}} = (D+1)\,\|y\|^2/\|X\|_F^2",
         ),
@@ -152,7 +169,9 @@ CLAIMS = (
     Claim(
         number="C6",
         title="Timescale",
-        statement="The steps between two distances are a quadrature; decaying eta tenfold slows the drift a hundredfold.",
+        statement=(
+            "The steps between two distances are a quadrature; decaying eta tenfold slows the drift a hundredfold."
+        ),
         latex=(
             r"k(\rho_0\to\rho_1) = \int_{\rho_1}^{\rho_0}\frac{d\rho}{|d\rho/dk|}\ \propto\ \frac{B}{\eta^2\sigma^2}",
         ),
@@ -164,7 +183,10 @@ CLAIMS = (
     Claim(
         number="C7",
         title="Final alignment",
-        statement="After the decay the iterate falls onto the manifold and stays: the test loss is that of the distance reached.",
+        statement=(
+            "After the decay the iterate falls onto the manifold and stays: the test loss is that of the distance "
+            "reached."
+        ),
         latex=(r"R \to \frac{1}{2}\,\|\rho(k_d)\,\hat z - P_N w_\star\|^2",),
         conditions=(*SLOW, SATURATED, RELAXED),
         source="derived in theory.scalar_law; model of Ren, Ma, Ying 2024",
@@ -174,7 +196,10 @@ CLAIMS = (
     Claim(
         number="C8",
         title="Decay-time curve",
-        statement="The final test loss falls with the decay time until the distance reaches its best value, then rises by little.",
+        statement=(
+            "The final test loss falls with the decay time until the distance reaches its best value, then rises "
+            "by little."
+        ),
         latex=(
             r"\rho_\star = \max(0, \hat z\cdot V^Tw_\star),\quad R(k_d\to\infty)-R_{\min} \leq \frac{1}{2}\rho_\star^2",
             r"\mathrm{E}\,\rho_\star^2 \leq \|P_Nw_\star\|^2/(d-n)",
@@ -187,7 +212,10 @@ CLAIMS = (
     Claim(
         number="C9",
         title="Mean-square stability",
-        statement="The second moment of the residual stays bounded exactly below one learning rate, which rises with the batch size.",
+        statement=(
+            "The second moment of the residual stays bounded exactly below one learning rate, which rises with "
+            "the batch size."
+        ),
         latex=(r"\mathrm{spr}\left(C \mapsto C - \frac{\eta}{n}(KC+CK) + \eta^2[\ldots]\right) < 1",),
         conditions=(OVERPARAMETRISED, SQUARED, RIGHT_DEPTH),
         source="Mulayoff, Michaeli 2023; this form derived in theory.noise_floor",
@@ -197,7 +225,9 @@ CLAIMS = (
     Claim(
         number="C10",
         title="Controls",
-        statement="Without fresh label noise, without depth, or with other noise, the drift is absent or another one.",
+        statement=(
+            "Without fresh label noise, without depth, or with other noise, the drift is absent or another one."
+        ),
         latex=(
             r"\sigma = 0:\ u\ \mathrm{stays};\quad D = 1:\ P_Nw\ \mathrm{stays};",
             r"\mathrm{isotropic}:\ \mathrm{Var}\,\rho = \eta^2\tau^2k\,|d\rho/du|^2,\quad"
@@ -211,7 +241,10 @@ CLAIMS = (
     Claim(
         number="C11",
         title="Classification",
-        statement="Cross-entropy with freshly flipped labels obeys the same laws with H and noise scaled by the flip variance.",
+        statement=(
+            "Cross-entropy with freshly flipped labels obeys the same laws with H and noise scaled by the flip "
+            "variance."
+        ),
         latex=(r"q = p_f(1-p_f),\quad f_i = \pm\ln\frac{1-p_f}{p_f},\quad H \to qH,\ \mathrm{noise\ variance}\ q",),
         conditions=(OVERPARAMETRISED, FLIPS, STABLE, QUASISTATIC, RIGHT_DEPTH),
         source="derived in numerics.classification_law",
@@ -221,7 +254,9 @@ CLAIMS = (
     Claim(
         number="C12",
         title="Dimension reduction",
-        statement="The radial SGD path stays in the span of the rows and the start; there it is the same path, whatever d.",
+        statement=(
+            "The radial SGD path stays in the span of the rows and the start; there it is the same path, whatever d."
+        ),
         latex=(r"u_k \in \mathrm{span}(x_1,\ldots,x_n,u_0)",),
         conditions=(OVERPARAMETRISED,),
         source="derived in docs; exact",
@@ -231,7 +266,10 @@ CLAIMS = (
     Claim(
         number="C13",
         title="Momentum",
-        statement="Heavy ball has its own finite-learning-rate covariance and drift; at small eta it is SGD at eta/(1 - beta).",
+        statement=(
+            "Heavy ball has its own finite-learning-rate covariance and drift; at small eta it is SGD at eta/(1 - "
+            "beta)."
+        ),
         latex=(
             r"(q, Ap) \mapsto [[I-\eta K/n,\ -\eta\beta I],\ [K/n,\ \beta I]]\,(q, Ap) + \zeta",
             r"\frac{du}{dk} = -\frac{\eta}{2(1-\beta)}\,P_T h",
@@ -244,7 +282,10 @@ CLAIMS = (
     Claim(
         number="C14",
         title="SDE approximations",
-        statement="The stochastic differential equation is weakly first order in eta against SGD, with corrected drift second order.",
+        statement=(
+            "The stochastic differential equation is weakly first order in eta against SGD, with corrected drift "
+            "second order."
+        ),
         latex=(
             r"du = -\nabla L\,dt + \sqrt{\eta}\,\Sigma^{1/2}dW:\ O(\eta);\quad"
             r"-\nabla(L+\frac{\eta}{4}\|\nabla L\|^2):\ O(\eta^2)",
@@ -257,9 +298,12 @@ CLAIMS = (
     Claim(
         number="C15",
         title="Landscape",
-        statement="At a minimum the train Hessian has d - n zero directions and valleys that narrow with norm and depth.",
+        statement=(
+            "At a minimum the train Hessian has d - n zero directions and valleys that narrow with norm and depth."
+        ),
         latex=(
-            r"\dim\ker\nabla^2L(w_{mn}) = d-n,\quad \mathrm{half\ widths}\ \sqrt{2\varepsilon/\lambda_i(K/n)} \sim r^{-(D-1)}",
+            r"\dim\ker\nabla^2L(w_{mn}) = d-n,\quad"
+            r" \mathrm{half\ widths}\ \sqrt{2\varepsilon/\lambda_i(K/n)} \sim r^{-(D-1)}",
         ),
         conditions=(OVERPARAMETRISED, DEEP),
         source="derived in theory.landscape",

@@ -1,7 +1,8 @@
 """One family-wise false-alarm budget for a whole run, and the sequential test that spends its share of it sparingly.
 
-Bonferroni: a run of N comparisons gives each the level FALSE_ALARM / N, whatever their dependence. N counts every case of
-every experiment, the examples that hypothesis may draw included, so a part of a run has the same levels as the whole.
+Bonferroni: a run of N comparisons gives each the level FALSE_ALARM / N, whatever their dependence. N counts every
+case of every experiment, the examples that hypothesis may draw included, so a part of a run has the same levels as
+the whole.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,9 @@ class Budget:
         return self.false_alarm / max(self.comparisons, 1)
 
     def critical(self, replicas: int) -> float:
-        """Standard errors that a two-sided interval of this level reaches: Student's t with replicas - 1 degrees of freedom."""
+        """Standard errors that a two-sided interval of this level reaches: Student's t with replicas - 1 degrees of
+        freedom.
+        """
         tail = self.level / 2
         return float(t.isf(tail, replicas - 1)) if replicas > 1 else float(norm.isf(tail))
 
@@ -44,9 +47,10 @@ def sequential(
 ) -> Outcome:
     """Gandy and Scott's sequential test: fails with probability at most ``level`` where the hypothesis holds.
 
-    ``p_value(stage, size)`` tests on a fresh sample of the given size. A stage fails at p <= beta, passes at p > beta + gamma,
-    and otherwise goes on, from the second stage with ``growth`` times the sample: a clear case costs one small sample, and
-    the power is that of several large ones. Source: Gandy, Scott 2020 (arXiv 2001.06465), Algorithm 2.
+    ``p_value(stage, size)`` tests on a fresh sample of the given size. A stage fails at p <= beta, passes at p >
+    beta + gamma, and otherwise goes on, from the second stage with ``growth`` times the sample: a clear case costs
+    one small sample, and the power is that of several large ones. Source: Gandy, Scott 2020 (arXiv 2001.06465),
+    Algorithm 2.
     """
     beta = level / stages
     gamma = beta ** (1 / stages)
@@ -70,8 +74,9 @@ def two_sided(z: Sequence[float] | np.ndarray, replicas: int) -> float:
 def replicas_for(resolution: float, pilot_deviation: float, budget: Budget, *, least: int, most: int) -> int:
     """Replicas at which an interval of this budget is at most half the resolution wide to either side.
 
-    From a pilot on other random numbers than the check's (Stein 1945), so that the size does not depend on the outcome. A
-    factor 1.5 covers the pilot's own error; where ``most`` is too few the check fails rather than pass unseen.
+    From a pilot on other random numbers than the check's (Stein 1945), so that the size does not depend on the
+    outcome. A factor 1.5 covers the pilot's own error; where ``most`` is too few the check fails rather than pass
+    unseen.
     """
     wanted = (2 * 1.5 * budget.critical(least) * pilot_deviation / resolution) ** 2
     return int(np.clip(np.ceil(wanted), least, most))

@@ -1,8 +1,8 @@
 """One experiment in a line: what hypothesis draws and shrinks, what a row of the report names, what repeats it.
 
-A `Case` is plain numbers. Its learning rate is a share of the stability limit, and its label noise is set through the relative
-variance of the parameters that it causes, so that every case lies where the claims are meant to hold. A `Setup` is a case made
-concrete, or a user's own problem.
+A `Case` is plain numbers. Its learning rate is a share of the stability limit, and its label noise is set through
+the relative variance of the parameters that it causes, so that every case lies where the claims are meant to hold.
+A `Setup` is a case made concrete, or a user's own problem.
 """
 
 import json
@@ -32,8 +32,8 @@ DEPTHS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 class Case:
     """One experiment as plain numbers.
 
-    ``load`` is eta as a share of the stability limit at the start; ``noise`` is tr S / |u|^2 there, the relative variance of
-    the parameters, from which sigma follows; ``rho0`` is in units of |w_mn|; ``extra`` = d - n.
+    ``load`` is eta as a share of the stability limit at the start; ``noise`` is tr S / |u|^2 there, the relative
+    variance of the parameters, from which sigma follows; ``rho0`` is in units of |w_mn|; ``extra`` = d - n.
     """
 
     depth: float = 2.0
@@ -188,7 +188,9 @@ def manifold_of(problem: Problem, depth: float) -> RadialManifold:
 
 @cache
 def build_problem(spectrum: Spectrum, n: int, extra: int, seed: int) -> Problem:
-    """n rows of the named spectrum in n + extra dimensions, a teacher of norm 1, |X|_F^2 = n d; or rows of real data."""
+    """n rows of the named spectrum in n + extra dimensions, a teacher of norm 1, |X|_F^2 = n d; or rows of
+    real data.
+    """
     if spectrum in ("digits", "diabetes"):
         return load(spectrum, n=n, seed=seed)
     draw = start.generator(seed, "verify problem")

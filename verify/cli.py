@@ -1,4 +1,6 @@
-"""The command line of `python -m verify`: the whole run, one row of it, a user's own problem, or its power against mutants."""
+"""The command line of `python -m verify`: the whole run, one row of it, a user's own problem, or its power against
+mutants.
+"""
 
 import argparse
 import os
@@ -6,9 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from numerics.errors import InputError
 from verify.harness import Plan, Row
+
+if TYPE_CHECKING:
+    from verify.experiment import Experiment
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,7 +107,7 @@ def _run(todo: Plan, *, stop: bool) -> list[Row]:
     return rows
 
 
-def _selected(claims: str):  # noqa: ANN202
+def _selected(claims: str) -> "list[Experiment]":
     from verify.registry import EXPERIMENTS
 
     wanted = [name.strip().upper() for name in claims.split(",") if name.strip()]

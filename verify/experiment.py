@@ -1,4 +1,6 @@
-"""What an experiment is: a claim, a function that compares, the cases it is run on and the controls that must not pass."""
+"""What an experiment is: a claim, a function that compares, the cases it is run on and the controls that
+must not pass.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +22,9 @@ Run = Callable[[Setup, Budget], list[Check]]
 
 @dataclass(frozen=True)
 class Domain:
-    """Which cases a claim is drawn from: depths, batch sizes, loads and relative noise variances; None for fixed cases only."""
+    """Which cases a claim is drawn from: depths, batch sizes, loads and relative noise variances; None for fixed
+    cases only.
+    """
 
     depths: tuple[float, ...] = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
     batches: tuple[int, ...] = (1, 2, 4)
@@ -55,7 +59,8 @@ def round_to_two(x: float) -> float:
 class Control:
     """A case with a hypothesis dropped: some check of ``run`` must report fail or outside conditions.
 
-    With ``seen`` it must report fail even when the conditions are not looked at: the comparison itself sees the difference.
+    With ``seen`` it must report fail even when the conditions are not looked at: the comparison itself sees the
+    difference.
     """
 
     name: str
@@ -72,8 +77,9 @@ class Control:
 class Experiment:
     """A named comparison for a claim.
 
-    ``comparisons`` bounds the random comparisons of one run: its share of the budget. ``own_data``: runs on a user's problem.
-    ``any_seed``: the cases may be moved to other seeds, which draw other problems too; False where a case is built on one.
+    ``comparisons`` bounds the random comparisons of one run: its share of the budget. ``own_data``: runs on a
+    user's problem. ``any_seed``: the cases may be moved to other seeds, which draw other problems too; False where
+    a case is built on one.
     """
 
     claim: str
@@ -116,7 +122,14 @@ def judged(
 
 
 def sampled(
-    claim: str, quantity: str, predicted: float, values: FloatArray, *, margin: Margin, budget: Budget, situation: Situation
+    claim: str,
+    quantity: str,
+    predicted: float,
+    values: FloatArray,
+    *,
+    margin: Margin,
+    budget: Budget,
+    situation: Situation,
 ) -> Check:
     """A Check of the mean of independent replicas' values ``(R,)``; any diverged replica makes it fail."""
     values = np.asarray(values, float)
@@ -127,13 +140,21 @@ def sampled(
 
 
 def exact(
-    claim: str, quantity: str, predicted: float, observed: float, *, margin: Margin, situation: Situation, side: str = "both"
+    claim: str,
+    quantity: str,
+    predicted: float,
+    observed: float,
+    *,
+    margin: Margin,
+    situation: Situation,
+    side: str = "both",
 ) -> Check:
     """A Check without randomness."""
-    return judged(claim, quantity, predicted, observed, 0.0, margin=margin, critical=0.0, situation=situation, side=side)
+    return judged(
+        claim, quantity, predicted, observed, 0.0, margin=margin, critical=0.0, situation=situation, side=side
+    )
 
 
 def claim_of(experiment: Experiment) -> Claim:
     """The record of the experiment's claim."""
     return BY_NUMBER[experiment.claim]
-

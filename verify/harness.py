@@ -70,7 +70,8 @@ def plan(
     factor: int = 1,
     quick: bool = False,
 ) -> Plan:
-    """Fixed cases and, unless quick, drawn examples (``factor`` times as many as CI's) and controls of some experiments.
+    """Fixed cases and, unless quick, drawn examples (``factor`` times as many as CI's) and controls of some
+    experiments.
 
     The budget is that of ``everything``: a part of a run has the same levels as the whole.
     """
@@ -111,7 +112,9 @@ def run_one(experiment: Experiment, what: Case | Control | Setup, budget: Budget
 
 
 def not_applicable(experiment: Experiment, setup: Setup) -> Check | None:
-    """A check without numbers where a condition of the claim does not hold on a user's problem, so that nothing can be compared."""
+    """A check without numbers where a condition of the claim does not hold on a user's problem, so that nothing can
+    be compared.
+    """
     conditions = BY_NUMBER[experiment.claim].evaluate(setup.situation(relaxation=float("inf")))
     if all(conditions.values()):
         return None
@@ -121,7 +124,8 @@ def not_applicable(experiment: Experiment, setup: Setup) -> Check | None:
 def describe(check: Check) -> str:
     """One line: what was predicted, seen and allowed."""
     return (
-        f"{check.quantity}: predicted {check.predicted:.6g}, observed {check.observed:.6g} ± {check.sem:.2g} (z {check.z:.1f}), "
-        f"margin {check.margin.total:.3g} = {check.margin.rounding:.2g} + {check.margin.model:.2g} + {check.margin.resolution:.2g}, "
+        f"{check.quantity}: predicted {check.predicted:.6g}, observed {check.observed:.6g} ± {check.sem:.2g} "
+        f"(z {check.z:.1f}), margin {check.margin.total:.3g} = {check.margin.rounding:.2g} + {check.margin.model:.2g} "
+        f"+ {check.margin.resolution:.2g}, "
         f"{check.verdict} {', '.join(check.broken)}"
     )

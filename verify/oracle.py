@@ -1,4 +1,5 @@
-"""Definitions, written out a second time without the package's own derivations: what predictions and simulators are held against.
+"""Definitions, written out a second time without the package's own derivations: what predictions and simulators are
+held against.
 
 Slow and plain. Nothing here imports a law or a kernel; depth enters as w = |u|^(D-1) u and nothing else.
 """
@@ -38,17 +39,22 @@ def train_hessian(X: FloatArray, y: FloatArray, u: FloatArray, depth: float, *, 
     """Hessian ``(d, d)`` by central differences of the gradient."""
     h = step * np.linalg.norm(u)
     rows = [
-        (train_gradient(X, y, u + h * e, depth) - train_gradient(X, y, u - h * e, depth)) / (2 * h) for e in np.eye(u.size)
+        (train_gradient(X, y, u + h * e, depth) - train_gradient(X, y, u - h * e, depth)) / (2 * h)
+        for e in np.eye(u.size)
     ]
     return (np.array(rows) + np.array(rows).T) / 2
 
 
-def gradient_flow(
-    X: FloatArray, y: FloatArray, u: FloatArray, depth: float, times: FloatArray
-) -> FloatArray:
+def gradient_flow(X: FloatArray, y: FloatArray, u: FloatArray, depth: float, times: FloatArray) -> FloatArray:
     """u(t) ``(times, d)`` along du/dt = -grad L."""
     flow = solve_ivp(
-        lambda _, v: -train_gradient(X, y, v, depth), (0, times[-1]), u, t_eval=times, method="LSODA", rtol=1e-11, atol=1e-14
+        lambda _, v: -train_gradient(X, y, v, depth),
+        (0, times[-1]),
+        u,
+        t_eval=times,
+        method="LSODA",
+        rtol=1e-11,
+        atol=1e-14,
     )
     return np.asarray(flow.y.T)
 

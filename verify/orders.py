@@ -56,6 +56,8 @@ class Order:
         return slope, float(max(1.0, scatter) / np.sqrt(spread)), weights
 
 
-def order(name: str, parameters: Sequence[float], errors: Sequence[float], sems: Sequence[float], expected: float) -> Order:
+def order(
+    name: str, parameters: Sequence[float], errors: Sequence[float], sems: Sequence[float], expected: float
+) -> Order:
     """An Order of plain floats."""
     return Order(name, *(tuple(float(x) for x in column) for column in (parameters, errors, sems)), expected)

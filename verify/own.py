@@ -36,11 +36,14 @@ def own_setup(options: argparse.Namespace) -> Setup:
 
 
 def own_plan(options: argparse.Namespace) -> Plan:
-    """The experiments that make sense on any problem, each once. Outside its conditions a claim says so, and runs nothing."""
+    """The experiments that make sense on any problem, each once. Outside its conditions a claim says so, and runs
+    nothing.
+    """
     setup = own_setup(options)
     print(
         f"{setup.problem.name}: n = {setup.problem.n}, d = {setup.problem.d}, D = {setup.depth:g}, B = {setup.batch}, "
-        f"eta = {setup.eta:.4g} ({setup.load_share:.0%} of the stability limit {setup.limit:.4g}), sigma = {setup.sigma:.4g} "
+        f"eta = {setup.eta:.4g} ({setup.load_share:.0%} of the stability limit {setup.limit:.4g}), "
+        f"sigma = {setup.sigma:.4g} "
         f"(tr S/|u|^2 = {setup.noise_share:.2g}), rho0 = {setup.rho0:.4g}"
     )
     chosen = [replace(e, cases=(), controls=(), domain=None, examples=1) for e in EXPERIMENTS if e.own_data]

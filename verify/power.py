@@ -1,4 +1,6 @@
-"""Power: each mutant is planted in a copy of the source and the suite run against it. A suite that nothing can turn red shows nothing."""
+"""Power: each mutant is planted in a copy of the source and the suite run against it. A suite that nothing can turn
+red shows nothing.
+"""
 
 import argparse
 import os
@@ -35,13 +37,17 @@ class Outcome:
 
 
 def plant(mutant: Mutant, folder: Path) -> None:
-    """Copy the packages, compiled kernels included, and change the one line. Raises ValueError where it is not there once."""
+    """Copy the packages, compiled kernels included, and change the one line. Raises ValueError where it is not
+    there once.
+    """
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("networks", "run", "test_*"))
     path = folder / mutant.file
     text = path.read_text()
     if text.count(mutant.old) != 1:
-        raise ValueError(f"mutant {mutant.name}: its line occurs {text.count(mutant.old)} times in {mutant.file}, not once")
+        raise ValueError(
+            f"mutant {mutant.name}: its line occurs {text.count(mutant.old)} times in {mutant.file}, not once"
+        )
     path.write_text(text.replace(mutant.old, mutant.new))
 
 
@@ -84,11 +90,14 @@ def _reason(output: str, errors: str) -> str:
 def table(outcomes: Sequence[Outcome]) -> str:
     """The outcomes as lines of text, and the share caught."""
     lines = [f"{'mutant':32}  {'file':34}  {'seconds':>7}  caught by", "-" * 110]
-    for outcome in outcomes:
-        found = outcome.by[:60] if outcome.caught else "NOT CAUGHT: " + (outcome.mutant.survives or "unexplained")
-        lines.append(f"{outcome.mutant.name:32}  {outcome.mutant.file:34}  {outcome.seconds:7.1f}  {found}")
+    lines += [_line(outcome) for outcome in outcomes]
     caught = sum(outcome.caught for outcome in outcomes)
     return "\n".join([*lines, "", f"{caught} of {len(outcomes)} mutants caught ({caught / len(outcomes):.0%})"])
+
+
+def _line(outcome: Outcome) -> str:
+    found = outcome.by[:60] if outcome.caught else "NOT CAUGHT: " + (outcome.mutant.survives or "unexplained")
+    return f"{outcome.mutant.name:32}  {outcome.mutant.file:34}  {outcome.seconds:7.1f}  {found}"
 
 
 def selected(only: str, fast: bool) -> tuple[Mutant, ...]:
@@ -108,7 +117,10 @@ def main(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     mutants = selected(options.only, options.fast)
-    with ThreadPoolExecutor(options.jobs) as pool, tqdm(total=len(mutants), unit="mutant", disable=None, leave=False) as bar:
+    with (
+        ThreadPoolExecutor(options.jobs) as pool,
+        tqdm(total=len(mutants), unit="mutant", disable=None, leave=False) as bar,
+    ):
         outcomes = []
         for outcome in pool.map(run, mutants):
             outcomes.append(outcome)

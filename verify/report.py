@@ -1,4 +1,6 @@
-"""report.html and report.json: formulas, a figure per claim, every row with the command that repeats it. No network, no scripts."""
+"""report.html and report.json: formulas, a figure per claim, every row with the command that repeats it. No
+network, no scripts.
+"""
 
 import base64
 import html
@@ -15,15 +17,24 @@ from verify.harness import Row
 from verify.scorecard import Score, budget_line, record, scores, use_of_margin
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff }
+body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin: 2.5rem 0 .3rem; border-top: 1px solid #ccc; padding-top: 1rem }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top }
 td.number { text-align: right; white-space: nowrap } .scroll { overflow-x: auto }
 .pass { color: #00612e } .fail { color: #a40000; font-weight: bold } .outside { color: #6b4a00 }
 img.formula { display: block; max-width: 100%; margin: .5rem 0 } img.figure { display: block; max-width: 100% }
-code { font-size: .8rem; overflow-wrap: anywhere } summary { cursor: pointer; margin: .5rem 0 } .small { font-size: .85rem; color: #444 }
+code { font-size: .8rem; overflow-wrap: anywhere } summary { cursor: pointer; margin: .5rem 0 }
+.small { font-size: .85rem; color: #444 }
 """
+
+_HOW = (
+    "A check passes when the whole confidence interval lies inside its margin of rounding, model (the size of what the "
+    "theorem neglects) and resolution (what the check undertakes to see); too small a sample does not pass. z counts "
+    "standard errors: with small ones it may be large where the model part of the margin explains it. Controls have a "
+    "hypothesis dropped and must be refused."
+)
 
 
 def write(folder: Path, rows: Sequence[Row], budget: Budget, *, seed: int, seconds: float) -> Path:
@@ -44,10 +55,7 @@ def page(rows: Sequence[Row], budget: Budget, content: dict[str, object]) -> str
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>latedecay: verification report</title>',
             f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
-            f"<h1>{headline}</h1><p>{html.escape(budget_line(budget, random))} A check passes when the whole confidence "
-            "interval lies inside its margin of rounding, model (the size of what the theorem neglects) and resolution (what the "
-            "check undertakes to see); too small a sample does not pass. z counts standard errors: with small ones it may be "
-            "large where the model part of the margin explains it. Controls have a hypothesis dropped and must be refused.</p>",
+            f"<h1>{headline}</h1><p>{html.escape(budget_line(budget, random))} {_HOW}</p>",
             _summary(tried),
             *(_section(score) for score in tried),
             _provenance(content),
@@ -58,7 +66,8 @@ def page(rows: Sequence[Row], budget: Budget, content: dict[str, object]) -> str
 
 def _summary(tried: Sequence[Score]) -> str:
     head = "<tr><th>Claim<th>Statement<th>Cases<th>Controls<th>Worst z<th>Closest to its margin<th>Verdict</tr>"
-    return f'<div class="scroll"><table id="scorecard">{head}{"".join(_summary_row(score) for score in tried)}</table></div>'
+    body = "".join(_summary_row(score) for score in tried)
+    return f'<div class="scroll"><table id="scorecard">{head}{body}</table></div>'
 
 
 def _summary_row(score: Score) -> str:
@@ -68,7 +77,8 @@ def _summary_row(score: Score) -> str:
     cases = f"{sum(row.good for row in score.cases)} / {len(score.cases)}"
     controls = f"{sum(row.good for row in score.controls)} / {len(score.controls)}"
     return (
-        f'<tr><td><a href="#{claim.number}">{claim.number}</a><td>{html.escape(claim.title)}: {html.escape(claim.statement)}<td class="number">{cases}'
+        f'<tr><td><a href="#{claim.number}">{claim.number}</a><td>{html.escape(claim.title)}: '
+        f'{html.escape(claim.statement)}<td class="number">{cases}'
         f'<td class="number">{controls}<td class="number">{z}<td>{closest}<td>{_verdict(score.verdict)}</tr>'
     )
 
@@ -100,7 +110,8 @@ def _section(score: Score) -> str:
 
 
 _HEAD = (
-    "<tr><th>Quantity<th>Predicted<th>Observed<th>Standard error<th>z<th>Sampling<th>Rounding<th>Model<th>Resolution<th>Verdict</tr>"
+    "<tr><th>Quantity<th>Predicted<th>Observed<th>Standard error<th>z"
+    "<th>Sampling<th>Rounding<th>Model<th>Resolution<th>Verdict</tr>"
 )
 
 

@@ -80,7 +80,8 @@ def scores(rows: Sequence[Row]) -> tuple[Score, ...]:
 def text(rows: Sequence[Row], budget: Budget) -> str:
     """The scorecard as lines of text."""
     lines = [
-        f"{'claim':5}  {'claim and statement':26}  {'cases':>9}  {'controls':>8}  {'worst z':>7}  closest to its margin: predicted, observed",
+        f"{'claim':5}  {'and statement':26}  {'cases':>9}  {'controls':>8}  {'worst z':>7}  "
+        "closest to its margin: predicted, observed",
         "-" * 118,
     ]
     lines += [_line(score) for score in scores(rows) if score.rows]
@@ -91,8 +92,8 @@ def text(rows: Sequence[Row], budget: Budget) -> str:
 def budget_line(budget: Budget, random: int) -> str:
     """What the whole run's false-alarm probability is and how it is shared."""
     return (
-        f"False alarms: at most {budget.false_alarm:g} per run, shared by {budget.comparisons} random comparisons planned "
-        f"({random} made), {budget.level:.1e} each."
+        f"False alarms: at most {budget.false_alarm:g} per run, shared by {budget.comparisons} random comparisons "
+        f"planned ({random} made), {budget.level:.1e} each."
     )
 
 
@@ -102,8 +103,8 @@ def _line(score: Score) -> str:
     cases = f"{sum(row.good for row in score.cases)}/{len(score.cases)}"
     controls = f"{sum(row.good for row in score.controls)}/{len(score.controls)}"
     z = "exact" if math.isnan(score.worst_z) else f"{score.worst_z:.1f}"
-    first = f"{score.claim.number:5}  {score.claim.title:26}  {cases:>9}  {controls:>8}  {z:>7}  {numbers:52}  {score.verdict}"
-    return f"{first}\n       {score.claim.statement}"
+    first = f"{score.claim.number:5}  {score.claim.title:26}  {cases:>9}  {controls:>8}  {z:>7}  {numbers:52}"
+    return f"{first}  {score.verdict}\n       {score.claim.statement}"
 
 
 def failures(rows: Sequence[Row]) -> str:
@@ -111,7 +112,9 @@ def failures(rows: Sequence[Row]) -> str:
     from verify.harness import describe
 
     bad = [row for row in rows if not row.good]
-    return "\n".join("\n  ".join([f"{row.experiment.key} {row.label}", row.command, *map(describe, row.checks)]) for row in bad)
+    return "\n".join(
+        "\n  ".join([f"{row.experiment.key} {row.label}", row.command, *map(describe, row.checks)]) for row in bad
+    )
 
 
 def provenance(seed: int) -> dict[str, object]:

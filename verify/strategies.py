@@ -1,4 +1,6 @@
-"""Hypothesis strategies for cases: everything a claim is said to hold for, simplest first so that failures shrink to it."""
+"""Hypothesis strategies for cases: everything a claim is said to hold for, simplest first so that failures shrink
+to it.
+"""
 
 from hypothesis import strategies as st
 

@@ -1,4 +1,6 @@
-"""Negative controls: cases with a hypothesis dropped, where the same comparison must report fail or outside conditions."""
+"""Negative controls: cases with a hypothesis dropped, where the same comparison must report fail or outside
+conditions.
+"""
 
 import pytest
 

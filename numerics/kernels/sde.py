@@ -44,9 +44,10 @@ def gradient(u, X, y, residual, out):
 def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, d)`` in place by steps of length times ``(steps,)``, the first of them number first_step.
 
-    du = -grad L dt + sqrt(eta) Sigma^(1/2) dW with Sigma = (1/B)[(1/n) sum_i (e_i^2 + sigma^2) g_i g_i^T - grad L grad L^T];
-    corrected: the drift is -grad(L + (eta/4)|grad L|^2). The noise is sum_i c_i g_i with n normals: c = a (I - kappa v v^T) xi,
-    a_i^2 = (e_i^2 + sigma^2)/n, v along e_i/(n a_i), which has the covariance diag(a^2) - e e^T/n^2.
+    du = -grad L dt + sqrt(eta) Sigma^(1/2) dW with Sigma = (1/B)[(1/n) sum_i (e_i^2 + sigma^2) g_i g_i^T - grad L
+    grad L^T]; corrected: the drift is -grad(L + (eta/4)|grad L|^2). The noise is sum_i c_i g_i with n normals: c =
+    a (I - kappa v v^T) xi, a_i^2 = (e_i^2 + sigma^2)/n, v along e_i/(n a_i), which has the covariance diag(a^2) - e
+    e^T/n^2.
     """
     n, d = X.shape
     window, words, scratch, normals = workspace(1)

@@ -1,6 +1,7 @@
 """SGD with momentum, weight decay, isotropic gradient noise or flipped labels, for F(u) = g(|u|) u. Knows no law.
 
-One loop, the definition of each written out; what is absent has the value 0. States are (u, p), ``(R, 2 d)``, p the momentum buffer.
+One loop, the definition of each written out; what is absent has the value 0. States are (u, p), ``(R, 2 d)``, p the
+momentum buffer.
 """
 
 import numpy as np
@@ -29,13 +30,29 @@ def gain_slope(q):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(
-    states, replicas, X, y, etas, batch, sigma, momentum, decay, isotropic, flip, classify, limit, key, purpose, first_step
+    states,
+    replicas,
+    X,
+    y,
+    etas,
+    batch,
+    sigma,
+    momentum,
+    decay,
+    isotropic,
+    flip,
+    classify,
+    limit,
+    key,
+    purpose,
+    first_step,
 ):
     """Advance states ``(R, 2 d)`` in place by len(etas) steps, the first of them number first_step.
 
-    p <- momentum p + gradient; u <- u - eta (p + decay u). The gradient is that of a batch drawn with replacement, of the squared
-    loss with label noise sigma or (classify) of the cross-entropy with labels y = +-1 flipped with probability flip, plus
-    isotropic N(0, 1). A step takes 2 batch + d samples of its stream. Diverged replicas become NaN.
+    p <- momentum p + gradient; u <- u - eta (p + decay u). The gradient is that of a batch drawn with replacement,
+    of the squared loss with label noise sigma or (classify) of the cross-entropy with labels y = +-1 flipped with
+    probability flip, plus isotropic N(0, 1). A step takes 2 batch + d samples of its stream. Diverged replicas
+    become NaN.
     """
     n, d = X.shape
     per_step = 2 * batch + d

@@ -29,7 +29,9 @@ def test_a_row_is_repeated_by_its_command(capsys: pytest.CaptureFixture[str]) ->
         (["power", "--only", "nothing"], "only = nothing is not a mutant"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith(message)
@@ -61,7 +63,9 @@ def test_own_problem_is_checked(my_data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "C4     Radial reduction" in out
 
 
-def test_own_problem_above_the_limit_is_outside_conditions(my_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_problem_above_the_limit_is_outside_conditions(
+    my_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = cli.main(["--data", str(my_data), "--eta", "50", "--sigma", "0.1", "--out", str(tmp_path / "out")])
     out = capsys.readouterr().out
     assert code == 0

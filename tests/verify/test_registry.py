@@ -57,8 +57,20 @@ def test_formulas_are_drawn(claim: Claim) -> None:
 
 def test_conditions_can_be_broken() -> None:
     """Every claim has a condition that some situation breaks, or its conditions would say nothing."""
-    wild = Case().setup().situation(
-        n=5, d=5, sigma=0.0, load=2.0, noise_share=1.0, noise="none", consistent=False, saturated=False, relaxation=0.0
+    wild = (
+        Case()
+        .setup()
+        .situation(
+            n=5,
+            d=5,
+            sigma=0.0,
+            load=2.0,
+            noise_share=1.0,
+            noise="none",
+            consistent=False,
+            saturated=False,
+            relaxation=0.0,
+        )
     )
     for claim in CLAIMS:
         assert not all(claim.evaluate(wild).values()), claim.number

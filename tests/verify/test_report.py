@@ -18,7 +18,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "chromium
 PROBE = """
 <pre id="probe"></pre><script>
 addEventListener("load", () => {
-  const images = [...document.images].map(i => ({alt: i.alt, complete: i.complete, width: i.naturalWidth, shown: i.clientWidth}));
+  const images = [...document.images].map(i => ({alt: i.alt, complete: i.complete, width: i.naturalWidth}));
   const links = [...document.querySelectorAll('a[href^="#"]')].map(a => !!document.getElementById(a.hash.slice(1)));
   document.querySelectorAll("details").forEach(d => d.open = true);
   const over = document.documentElement.scrollWidth - document.documentElement.clientWidth;
@@ -55,9 +55,18 @@ def seen(browser: str, folder: Path) -> dict[str, object]:
     text = (folder / "report.html").read_text()
     probed = folder / "probed.html"
     probed.write_text(text.replace("</body>", PROBE + "</body>"))
-    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,900", "--virtual-time-budget=20000"]
+    command = [
+        browser,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1200,900",
+        "--virtual-time-budget=5000",
+    ]
     profile = f"--user-data-dir={folder / 'profile'}"
-    done = subprocess.run([*command, profile, "--dump-dom", probed.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, profile, "--dump-dom", probed.as_uri()], capture_output=True, text=True, timeout=120
+    )
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-500:]
     return json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))

@@ -23,8 +23,12 @@ def relaxation_steps(setup: Setup, *, e_foldings: float = _RELAXED) -> int:
     return int(np.ceil(e_foldings * _FACTOR / slowest_rate(setup)))
 
 
-def decayed(setup: Setup, decay_at: int, replicas: int, seed: int, *, after: int | None = None) -> dict[str, np.ndarray]:
-    """Observables ``(R,)`` of a run that decays at step decay_at, averaged over records a relaxation apart at its end."""
+def decayed(
+    setup: Setup, decay_at: int, replicas: int, seed: int, *, after: int | None = None
+) -> dict[str, np.ndarray]:
+    """Observables ``(R,)`` of a run that decays at step decay_at, averaged over records a relaxation apart
+    at its end.
+    """
     total = decay_at + (relaxation_steps(setup) if after is None else after)
     gap = relaxation_steps(setup, e_foldings=1.0)
     steps = np.array([0, *(total + gap * np.arange(_RECORDS if after is None else 1))])
@@ -48,7 +52,9 @@ def final_loss(setup: Setup, rho: float) -> float:
 
 
 def aligned(setup: Setup, budget: Budget) -> list[Check]:
-    """R after the decay is R at the law's rho, the loss is the small floor, and at rho = 0 the cosine is |w_mn|/|w*|."""
+    """R after the decay is R at the law's rho, the loss is the small floor, and at rho = 0 the cosine is
+    |w_mn|/|w*|.
+    """
     N = int(0.2 / abs(setup.law.log_rate(setup.rho0, setup.eta)))
     coarse = replace(setup, sigma=2 * setup.sigma)
     pilot = decayed(coarse, N // 4, 48, setup.seed + 1)
@@ -62,7 +68,9 @@ def aligned(setup: Setup, budget: Budget) -> list[Check]:
     ratio = found["loss"] / predicted_floor(low)
     floors = Margin(resolution=0.8)
     return [
-        sampled("C7", "test loss after decay", predicted, found["test_loss"], margin=margin, budget=budget, situation=facts),
+        sampled(
+            "C7", "test loss after decay", predicted, found["test_loss"], margin=margin, budget=budget, situation=facts
+        ),
         sampled("C7", "train loss / small floor", 1.0, ratio, margin=floors, budget=budget, situation=facts),
         *cosine(setup),
     ]
@@ -86,7 +94,9 @@ def best_rho(setup: Setup) -> float:
 
 
 def ladder(setup: Setup, budget: Budget) -> list[Check]:
-    """Final test losses over a ladder of decay times against the law; lowest where rho is next to rho*, then little rise."""
+    """Final test losses over a ladder of decay times against the law; lowest where rho is next to rho*, then little
+    rise.
+    """
     best = best_rho(setup)
     rungs = np.array([setup.rho0 * 0.95, (setup.rho0 + best) / 2, best, 0.7 * best])
     times = [int(setup.law.steps_between(setup.rho0, rho, setup.eta)) for rho in rungs]
@@ -149,7 +159,9 @@ def _decay_before_saturation(budget: Budget) -> list[Check]:
     predicted, facts = final_loss(setup, setup.rho0), setup.situation(saturated=False, relaxation=0.1)
     margin = Margin(resolution=0.02 * predicted)
     return [
-        sampled("C7", "test loss after decay", predicted, found["test_loss"], margin=margin, budget=budget, situation=facts)
+        sampled(
+            "C7", "test loss after decay", predicted, found["test_loss"], margin=margin, budget=budget, situation=facts
+        )
     ]
 
 
@@ -184,7 +196,9 @@ def _aligned_start(budget: Budget) -> list[Check]:
     size = float(null @ null)
     facts = setup.situation(aligned_start=True, relaxation=_RELAXED)
     bound = size / (setup.problem.d - setup.problem.n)
-    return [exact("C8", "rho*^2 below the bound on its mean", bound, size, margin=Margin(), situation=facts, side="upper")]
+    return [
+        exact("C8", "rho*^2 below the bound on its mean", bound, size, margin=Margin(), situation=facts, side="upper")
+    ]
 
 
 EXPERIMENTS = (
@@ -192,8 +206,15 @@ EXPERIMENTS = (
         "C7",
         "after the decay",
         aligned,
-        (_BASE, Case(depth=3.0, n=5, load=0.3, noise=1e-4, rho0=2.0), Case(depth=2.0, n=3, spectrum="digits", noise=1e-4)),
-        (Control("decay before saturation", _decay_before_saturation), Control("not relaxed after decay", _not_relaxed)),
+        (
+            _BASE,
+            Case(depth=3.0, n=5, load=0.3, noise=1e-4, rho0=2.0),
+            Case(depth=2.0, n=3, spectrum="digits", noise=1e-4),
+        ),
+        (
+            Control("decay before saturation", _decay_before_saturation),
+            Control("not relaxed after decay", _not_relaxed),
+        ),
         comparisons=3,
         domain=Domain(loads=(0.3, 0.8), noises=(5e-5, 2e-4), largest_n=4, depths=(1.5, 2.0, 2.5, 3.0)),
         examples=6,

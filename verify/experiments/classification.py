@@ -34,7 +34,9 @@ def equivalent(setup: Setup, flip: float = FLIP) -> tuple[Setup, FlipLaw]:
     return replace(twin, eta=setup.case.load * twin.limit), law
 
 
-def simulated(twin: Setup, law: FlipLaw, steps: np.ndarray, replicas: int, seed: int, *, flip: float = FLIP) -> np.ndarray:
+def simulated(
+    twin: Setup, law: FlipLaw, steps: np.ndarray, replicas: int, seed: int, *, flip: float = FLIP
+) -> np.ndarray:
     """Change of ln rho ``(R,)`` after burn-in, of cross-entropy SGD at learning rate twin.eta / q."""
     reduced = twin.problem.reduced(twin.direction)
     plain = compact(reduced)

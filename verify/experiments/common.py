@@ -24,7 +24,9 @@ _PILOT_SEED = 1 << 40
 ROUNDING = 1e-9
 
 
-def log_rho(setup: Setup, steps: FloatArray, replicas: int, *, seed: int, schedule: Schedule | None = None) -> FloatArray:
+def log_rho(
+    setup: Setup, steps: FloatArray, replicas: int, *, seed: int, schedule: Schedule | None = None
+) -> FloatArray:
     """ln rho of the relaxed points at the given steps, ``(steps, R)``."""
     states = setup.model.start(setup.u0, replicas)
     noise = replace(setup.noise, seed=seed)
@@ -58,7 +60,8 @@ def with_noise(setup: Setup, factor: float) -> Setup:
 
 
 def measured_model(error: FloatArray, budget: Budget, *, ratio: float) -> float:
-    """Bound on the theorem's first-order remainder, from the errors ``(R,)`` of a run whose small parameter is ``ratio`` larger.
+    """Bound on the theorem's first-order remainder, from the errors ``(R,)`` of a run whose small parameter is
+    ``ratio`` larger.
 
     The remainder vanishes in proportion to the small parameter; an error that does not shrink so shows in the check.
     """
@@ -87,7 +90,8 @@ def first_order(
 ) -> Check:
     """Compare replicas with a prediction that is exact as sigma^2 -> 0; the model margin is measured at 4 sigma^2.
 
-    ``sample(setup, replicas, seed)`` gives values ``(R,)``. Sizes come from the coarse run, whose numbers are independent.
+    ``sample(setup, replicas, seed)`` gives values ``(R,)``. Sizes come from the coarse run, whose numbers are
+    independent.
     """
     coarse = with_noise(setup, 2.0)
     error = sample(coarse, least, setup.seed + _PILOT_SEED) - predict(coarse)

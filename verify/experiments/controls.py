@@ -102,7 +102,9 @@ def isotropic(setup: Setup, budget: Budget) -> list[Check]:
     spread = Margin(model=_SPREAD + larger, resolution=0.3)
     squares = (rho - rho.mean()) ** 2 / variance
     return [
-        sampled("C10", "mean change of rho, isotropic", drift, rho - setup.rho0, margin=wide, budget=budget, situation=facts),
+        sampled(
+            "C10", "mean change of rho, isotropic", drift, rho - setup.rho0, margin=wide, budget=budget, situation=facts
+        ),
         sampled("C10", "variance of rho / predicted", 1.0, squares, margin=spread, budget=budget, situation=facts),
     ]
 
@@ -132,9 +134,7 @@ def _label_law_for_isotropic(budget: Budget) -> list[Check]:
     matched = replace(setup, sigma=setup.sigma * float(np.sqrt(share / setup.noise_share)))
     want = matched.law.log_rate(setup.rho0, setup.eta) * setup.rho0 * steps
     facts, margin = setup.situation(noise="isotropic"), Margin(resolution=0.5 * abs(want))
-    return [
-        sampled("C10", "mean change of rho", want, rho - setup.rho0, margin=margin, budget=budget, situation=facts)
-    ]
+    return [sampled("C10", "mean change of rho", want, rho - setup.rho0, margin=margin, budget=budget, situation=facts)]
 
 
 EXPERIMENTS = (

@@ -1,4 +1,6 @@
-"""C4's convergence orders: the small-eta law in eta, the finite-eta law in the noise share, and where quasistatics breaks down."""
+"""C4's convergence orders: the small-eta law in eta, the finite-eta law in the noise share, and where quasistatics
+breaks down.
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -59,7 +61,9 @@ def first_order_in_eta(setup: Setup, budget: Budget) -> list[Check]:
 
 
 def next_order(setup: Setup, budget: Budget) -> list[Check]:
-    """The finite-eta law has no such error: what is left has slope 1 in the ratio of slow to fast, of order eta sigma^2."""
+    """The finite-eta law has no such error: what is left has slope 1 in the ratio of slow to fast, of order eta
+    sigma^2.
+    """
     measured = finite_eta_order(setup.seed)
     declared = separation(setup) * QUASISTATIC_LIMIT / setup.noise_share
     return [
@@ -97,7 +101,9 @@ def _finite_law_in_eta(budget: Budget) -> list[Check]:
     last, first = abs(found[-1][0]), max(abs(found[0][0]), found[0][1])
     facts = setups[0].situation()
     growth = LOADS[-1] / LOADS[1]
-    return [exact("C4", "growth of the error", growth, last / first, margin=Margin(model=0.3 * growth), situation=facts)]
+    return [
+        exact("C4", "growth of the error", growth, last / first, margin=Margin(model=0.3 * growth), situation=facts)
+    ]
 
 
 EXPERIMENTS = (

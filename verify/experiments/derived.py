@@ -71,7 +71,9 @@ def trace(setup: Setup, budget: Budget) -> list[Check]:
         at = float(ratio.subs(notation.r, edge ** (1 / (2 * setup.depth))))
         same = np.array([at * np.sum(problem.y**2)]), np.array([np.sum(problem.X**2)])
         checks.append(_exact("C5", "threshold of theory.selection", *same, setup))
-        checks.append(_exact("C5", "rest, closed form", np.array([max(edge, problem.norm_w_mn**2)]), np.array([rest]), setup))
+        checks.append(
+            _exact("C5", "rest, closed form", np.array([max(edge, problem.norm_w_mn**2)]), np.array([rest]), setup)
+        )
     return checks
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from numerics.dynamics import Variant, VariantSGD, compact
 from numerics.momentum_law import MomentumFluctuations, MomentumLaw, momentum_stability_limit
 from numerics.noise_floor import Fluctuations, stability_limit
 from numerics.schedule import Constant
+from theory.claims import Situation
 from verify.budget import Budget
 from verify.case import Case, Setup
 from verify.experiment import Control, Experiment, exact, sampled
@@ -21,7 +23,9 @@ CHANGE, RESOLUTION = 0.2, 0.08
 
 @dataclass(frozen=True)
 class Momentum:
-    """Heavy ball on a setup: eta is reset to the case's share of heavy ball's own limit, sigma to the case's noise share."""
+    """Heavy ball on a setup: eta is reset to the case's share of heavy ball's own limit, sigma to the case's noise
+    share.
+    """
 
     case: Case
     beta: float
@@ -40,7 +44,7 @@ class Momentum:
         kernels = [setup.manifold.kernel(x * setup.rho0) for x in (0.8, 1.0, 1.1)]
         return min(momentum_stability_limit(K, batch=setup.batch, momentum=self.beta) for K in kernels)
 
-    def situation(self, **changes: object) -> object:
+    def situation(self, **changes: Any) -> Situation:
         """Facts, with heavy ball's load and noise share."""
         facts = {"load": self.case.load, "noise_share": self.case.noise, "momentum": self.beta}
         return self.setup.situation(**{**facts, **changes})
@@ -74,7 +78,7 @@ def simulated(setup: Setup, beta: float, steps: np.ndarray, replicas: int, seed:
     return {"change": log_rho[1] - log_rho[0], "loss": table["loss"][1:]}
 
 
-def drift(case_setup: Setup, budget: Budget, *, beta: float, case: Case) -> list[Check]:
+def drift(budget: Budget, *, beta: float, case: Case) -> list[Check]:
     """Change of ln rho against the heavy-ball law."""
     momentum = Momentum(case, beta)
     setup = momentum.setup
@@ -92,7 +96,7 @@ def drift(case_setup: Setup, budget: Budget, *, beta: float, case: Case) -> list
         predict=lambda s: predicted(s, beta, same(s)),
         sample=lambda s, replicas, seed: simulated(s, beta, same(s), replicas, seed)["change"],
         resolution=RESOLUTION * max(abs(predicted(setup, beta, steps)), CHANGE / 4),
-        situation=momentum.situation(),  # type: ignore[arg-type]
+        situation=momentum.situation(),
         most=256,
     )
     return [check]
@@ -100,15 +104,16 @@ def drift(case_setup: Setup, budget: Budget, *, beta: float, case: Case) -> list
 
 def heavy_ball(setup: Setup, budget: Budget) -> list[Check]:
     """The drift at beta = 0.9."""
-    return drift(setup, budget, beta=0.9, case=_case_of(setup))
+    return drift(budget, beta=0.9, case=_case_of(setup))
 
 
 def light_ball(setup: Setup, budget: Budget) -> list[Check]:
     """The drift at beta = 0.5."""
-    return drift(setup, budget, beta=0.5, case=_case_of(setup))
+    return drift(budget, beta=0.5, case=_case_of(setup))
 
 
 def _case_of(setup: Setup) -> Case:
+    assert setup.case is not None
     return setup.case
 
 
@@ -142,9 +147,7 @@ def _mismatch(assumed: float, beta: float, budget: Budget, **facts: object) -> l
     values = simulated(setup, beta, steps, 32, setup.seed)["change"]
     margin = Margin(resolution=RESOLUTION * abs(want))
     situation = momentum.situation(**facts)
-    return [
-        sampled("C13", "change of ln rho", want, values, margin=margin, budget=budget, situation=situation)  # type: ignore[arg-type]
-    ]
+    return [sampled("C13", "change of ln rho", want, values, margin=margin, budget=budget, situation=situation)]
 
 
 def _momentum_ignored(budget: Budget) -> list[Check]:
@@ -161,9 +164,7 @@ def _small_eta_formula(budget: Budget) -> list[Check]:
     want = float(np.log(rho[-1] / rho[-2]))
     values = simulated(setup, 0.9, steps, 32, setup.seed)["change"]
     margin, facts = Margin(resolution=RESOLUTION * abs(want)), momentum.situation()
-    return [
-        sampled("C13", "change of ln rho", want, values, margin=margin, budget=budget, situation=facts)  # type: ignore[arg-type]
-    ]
+    return [sampled("C13", "change of ln rho", want, values, margin=margin, budget=budget, situation=facts)]
 
 
 def _too_fast(budget: Budget) -> list[Check]:
@@ -174,9 +175,7 @@ def _too_fast(budget: Budget) -> list[Check]:
     values = simulated(setup, 0.98, steps, 256, setup.seed)["change"]
     want, facts = predicted(setup, 0.98, steps), momentum.situation()
     margin = Margin(resolution=RESOLUTION * abs(want))
-    return [
-        sampled("C13", "change of ln rho", want, values, margin=margin, budget=budget, situation=facts)  # type: ignore[arg-type]
-    ]
+    return [sampled("C13", "change of ln rho", want, values, margin=margin, budget=budget, situation=facts)]
 
 
 EXPERIMENTS = (
@@ -192,6 +191,8 @@ EXPERIMENTS = (
         ),
         comparisons=2,
     ),
-    Experiment("C13", "drift, beta = 0.5", light_ball, (_BASE, Case(depth=2.0, n=4, load=0.5, noise=3e-5)), (), comparisons=2),
+    Experiment(
+        "C13", "drift, beta = 0.5", light_ball, (_BASE, Case(depth=2.0, n=4, load=0.5, noise=3e-5)), (), comparisons=2
+    ),
     Experiment("C13", "equation", equation, (_BASE, Case(depth=3.0, n=4, load=0.8), Case(n=2, spectrum="digits")), ()),
 )

@@ -227,7 +227,11 @@ EXPERIMENTS = (
         "C2",
         "floor",
         floor,
-        (_BASE, Case(depth=3.0, n=5, batch=4, load=0.3, noise=1e-5), Case(depth=2.0, n=4, spectrum="digits", load=0.2, noise=1e-5)),
+        (
+            _BASE,
+            Case(depth=3.0, n=5, batch=4, load=0.3, noise=1e-5),
+            Case(depth=2.0, n=4, spectrum="digits", load=0.2, noise=1e-5),
+        ),
         (
             Control("no label noise", _no_label_noise),
             Control("wrong depth", _wrong_depth),

@@ -1,6 +1,7 @@
 """C12, C16: identities that hold step by step, to rounding."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,7 +59,9 @@ def _summary(setup: Setup, u: np.ndarray) -> np.ndarray:
 
 
 def same_path(setup: Setup, budget: Budget) -> list[Check]:
-    """Reduced = full = definition on shared draws; and nothing depends on the dimension d. Above the limit all overflow."""
+    """Reduced = full = definition on shared draws; and nothing depends on the dimension d. Above the limit all
+    overflow.
+    """
     setup = replace(setup, eta=min(setup.eta, setup.limit))
     found = paths(setup)
     scale = np.abs(found["definition"]).max(axis=1, keepdims=True)
@@ -97,14 +100,16 @@ def product_paths(eta: float, sigma: float, steps: np.ndarray, replicas: int, se
     states = model.start(np.array([2.0, 0.0, 0.5, 0.0]), replicas)
     rows = [states[:, :, 0].copy()]
     noise = sgd.Noise(1, sigma, seed)
-    for begin, end in zip(steps[:-1], steps[1:], strict=True):
+    for begin, end in pairwise(steps):
         sgd.simulate(model, states, Constant(eta), np.array([begin, end]), noise=noise, threads=1)
         rows.append(states[:, :, 0].copy())
     return np.array(rows)
 
 
 def product_residuals(uv: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    """Noisy residual of each step ``(steps, R)``, from consecutive points ``(steps + 1, R, 2)`` and the draws' address."""
+    """Noisy residual of each step ``(steps, R)``, from consecutive points ``(steps + 1, R, 2)`` and the
+    draws' address.
+    """
     count, replicas = uv.shape[0] - 1, uv.shape[1]
     draws = [streams.samples(seed=seed, purpose="sgd", replica=i, first=0, count=count)[0] for i in range(replicas)]
     return np.asarray(uv[:-1, :, 0] * uv[:-1, :, 1] - 1.0 - sigma * np.array(draws).T)
@@ -131,7 +136,9 @@ def _residual_variance(eta: float, budget: Budget, facts: Situation, seed: int) 
         h = np.sum(uv[150:-1] ** 2, axis=2)
         values[sigma] = (r**2 * (1 - eta * h / 2)).mean(axis=0) / sigma**2
     margin = Margin(model=measured_model(values[0.04] - 1, budget, ratio=4.0), resolution=0.12)
-    return sampled("C16", "E r^2 (1 - eta h/2)/sigma^2", 1.0, values[0.02], margin=margin, budget=budget, situation=facts)
+    return sampled(
+        "C16", "E r^2 (1 - eta h/2)/sigma^2", 1.0, values[0.02], margin=margin, budget=budget, situation=facts
+    )
 
 
 _BASE = Case(depth=3.0, n=3)
@@ -146,7 +153,9 @@ def _turned_start(budget: Budget) -> list[Check]:
     vars(turned)["u0"] = setup.u0 + 0.5 * setup.r0 * other
     different = _summary(setup, np.stack([turned.u0] * 2))
     error = float(np.abs(paths(turned)["definition"] - found["definition"]).max() / np.abs(different).max())
-    return [exact("C12", "reduced against definition", 0.0, error, margin=Margin(_ROUNDING), situation=setup.situation())]
+    return [
+        exact("C12", "reduced against definition", 0.0, error, margin=Margin(_ROUNDING), situation=setup.situation())
+    ]
 
 
 def _other_draws(budget: Budget) -> list[Check]:

@@ -23,7 +23,9 @@ def rate_bound(setup: Setup, path: np.ndarray) -> np.ndarray:
 
 
 def flow(setup: Setup, *, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, path ``(times, d)`` and losses of gradient flow from a random start until the loss is far below the floor."""
+    """Times, path ``(times, d)`` and losses of gradient flow from a random start until the loss is far
+    below the floor.
+    """
     u = start.random_start(setup.problem, scale * setup.r0, setup.seed)
     typical = np.linalg.eigvalsh(setup.kernel0)[0] / setup.problem.n
     times = np.linspace(0, 12 / typical, 400)
@@ -83,8 +85,10 @@ def landscape(setup: Setup, budget: Budget) -> list[Check]:
 
 
 def half_widths(setup: Setup, u: np.ndarray, hessian: np.ndarray) -> list[Check]:
-    """Mean half-width along the steepest normal at two levels: its error shrinks with sqrt(eps), so that margin is measured."""
-    problem, D = setup.problem, setup.depth
+    """Mean half-width along the steepest normal at two levels: its error shrinks with sqrt(eps), so that margin is
+    measured.
+    """
+    D = setup.depth
     value, vectors = np.linalg.eigh(hessian)
     ratios = [_width(setup, u, vectors[:, -1], level) / np.sqrt(2 * level / value[-1]) for level in (1e-6, 1e-8)]
     margin = Margin(rounding=1e-5, model=abs(ratios[0] - 1) / 10)
@@ -169,7 +173,10 @@ EXPERIMENTS = (
         "saturation",
         saturation,
         (_BASE, Case(depth=2.0, n=4, spectrum="power law"), Case(depth=1.0, n=3)),
-        (Control("mu of the start, not the infimum", _rate_of_the_start), Control("no interpolation", _contradictory_labels)),
+        (
+            Control("mu of the start, not the infimum", _rate_of_the_start),
+            Control("no interpolation", _contradictory_labels),
+        ),
         domain=Domain(depths=(1.0, 1.5, 2.0, 2.5, 3.0), largest_n=4),
         examples=10,
     ),

@@ -11,7 +11,15 @@ from verify import oracle
 from verify.budget import Budget
 from verify.case import Case, Setup, manifold_of
 from verify.experiment import Control, Domain, Experiment, exact, sampled
-from verify.experiments.common import displacement, first_order, horizon, log_rho, measured_model, relabelled, slowest_rate
+from verify.experiments.common import (
+    displacement,
+    first_order,
+    horizon,
+    log_rho,
+    measured_model,
+    relabelled,
+    slowest_rate,
+)
 
 CHANGE = 0.25  # of ln rho: far enough to see its dependence on rho
 RESOLUTION = 0.06  # relative error of a displacement that a check undertakes to detect
@@ -67,7 +75,9 @@ def closed_forms(setup: Setup, budget: Budget) -> list[Check]:
     facts = setup.situation(noise_share=0.0)
     margin = Margin(rounding=1e-9 * (abs(rate) + abs(setup.eta * setup.sigma) ** 2 * trace / r**2))
     return [
-        exact("C4", "small-eta rate", rate, setup.law.log_rate_small_eta(rho, setup.eta), margin=margin, situation=facts),
+        exact(
+            "C4", "small-eta rate", rate, setup.law.log_rate_small_eta(rho, setup.eta), margin=margin, situation=facts
+        ),
         exact(
             "C4",
             "tr H on the ray",
@@ -114,7 +124,9 @@ def selection(setup: Setup, budget: Budget) -> list[Check]:
 def resting(setup: Setup, budget: Budget) -> list[Check]:
     """SGD started outside the finite-eta resting point comes to rest there."""
     rest = setup.law.resting_rho(setup.rho0, setup.eta)
-    inside = setup.law.log_rate(0.9 * rest, setup.eta) / 0.1 if rest > 0 else abs(setup.law.log_rate(setup.rho0, setup.eta))
+    inside = (
+        setup.law.log_rate(0.9 * rest, setup.eta) / 0.1 if rest > 0 else abs(setup.law.log_rate(setup.rho0, setup.eta))
+    )
     length = int(6 / abs(inside))
     steps = np.array([0, length, 2 * length])
     coarse = replace(setup, sigma=2 * setup.sigma)
@@ -181,7 +193,9 @@ def _small_eta_formula(budget: Budget) -> list[Check]:
     predicted = float(np.log(small[-1] / small[-2]))
     values = displacement(setup, steps, 32, setup.seed)
     margin = Margin(resolution=RESOLUTION * abs(predicted))
-    return [sampled("C4", "small-eta law", predicted, values, margin=margin, budget=budget, situation=setup.situation())]
+    return [
+        sampled("C4", "small-eta law", predicted, values, margin=margin, budget=budget, situation=setup.situation())
+    ]
 
 
 def _unstable(budget: Budget) -> list[Check]:
@@ -252,7 +266,9 @@ EXPERIMENTS = (
         examples=25,
         own_data=True,
     ),
-    Experiment("C4", "straight ray", straight_ray, (Case(), Case(depth=3.0, n=4, batch=2)), (), domain=Domain(), examples=8),
+    Experiment(
+        "C4", "straight ray", straight_ray, (Case(), Case(depth=3.0, n=4, batch=2)), (), domain=Domain(), examples=8
+    ),
     Experiment(
         "C5",
         "flattest point",

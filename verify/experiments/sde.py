@@ -45,7 +45,9 @@ def weak_order(setup: Setup, *, corrected: bool) -> Order:
 
 
 def orders(setup: Setup, budget: Budget) -> list[Check]:
-    """The local slope between the two smallest eta: 1, and 2 with the corrected drift; first-order deviation measured."""
+    """The local slope between the two smallest eta: 1, and 2 with the corrected drift; first-order
+    deviation measured.
+    """
     flat, checks = linear(setup), []
     for corrected in (False, True):
         measured = weak_order(flat, corrected=corrected)
@@ -91,7 +93,9 @@ def simulated(setup: Setup, *, corrected: bool, substeps: int, replicas: int, st
 
 
 def euler_maruyama(setup: Setup, budget: Budget) -> list[Check]:
-    """D = 1: the simulated SDE's mean loss is the moment equation's; the margin for its time step is measured at the double."""
+    """D = 1: the simulated SDE's mean loss is the moment equation's; the margin for its time step is measured at
+    the double.
+    """
     flat, checks = linear(setup), []
     steps, replicas = 12, 16384
     q = 1.2 * flat.problem.X @ flat.u0 - flat.problem.y
@@ -158,9 +162,16 @@ EXPERIMENTS = (
         "weak orders",
         orders,
         (_BASE, Case(n=4, batch=4, load=0.1, spectrum="power law")),
-        (Control("uncorrected drift at second order", _uncorrected), Control("noise of another eta", _noise_of_another_eta)),
+        (
+            Control("uncorrected drift at second order", _uncorrected),
+            Control("noise of another eta", _noise_of_another_eta),
+        ),
     ),
-    Experiment("C14", "moments", moments_agree, (_BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15),
+    Experiment(
+        "C14", "moments", moments_agree, (_BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15
+    ),
     Experiment("C14", "Euler-Maruyama", euler_maruyama, (_BASE, Case(n=4, batch=1, load=0.1)), (), comparisons=2),
-    Experiment("C14", "SGD against SDE, D > 1", deep, (_BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1),
+    Experiment(
+        "C14", "SGD against SDE, D > 1", deep, (_BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1
+    ),
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from numerics.check import Check, Margin
 from numerics.noise_floor import Fluctuations
 from numerics.schedule import Constant
 from numerics.slow_law import SeparableLaw
+from theory.claims import Situation
 from theory.parametrization import Coordinatewise, DiagonalNetwork, named
 from verify import oracle
 from verify.budget import Budget
@@ -68,7 +70,9 @@ class Separable:
         unit = SeparableLaw(self.setup.problem, self.parametrization, self.setup.batch, 1.0)
         eta = case.load * 0.9 * unit.stability_limit(self.u0)
         K = unit.tangent(self.u0).K
-        share = np.trace(np.linalg.solve(K, Fluctuations(K, eta, self.setup.batch).covariance(1.0))) / (self.u0 @ self.u0)
+        share = np.trace(np.linalg.solve(K, Fluctuations(K, eta, self.setup.batch).covariance(1.0))) / (
+            self.u0 @ self.u0
+        )
         return Separable(replace(self.setup, eta=eta, sigma=float(np.sqrt(case.noise / share))), self.name)
 
     @cached_property
@@ -82,7 +86,7 @@ class Separable:
         speed = np.linalg.norm(self.law.drift(self.u0, self.setup.eta)) / np.linalg.norm(self.u0)
         return np.array([0, max(200, min(_MOST, int(DISTANCE / max(speed, 1e-12))))])
 
-    def facts(self, **changes: object) -> object:
+    def facts(self, **changes: Any) -> Situation:
         """Facts, with this parametrization's load and noise share."""
         case = self.setup.case
         assert case is not None
@@ -123,14 +127,16 @@ def drift(setup: Setup, budget: Budget, *, name: str) -> list[Check]:
         predict=lambda s: 1.0,
         sample=sample,
         resolution=RESOLUTION,
-        situation=separable.facts(),  # type: ignore[arg-type]
+        situation=separable.facts(),
         most=512,
     )
     return [check, *definition(setup, budget, name=name)]
 
 
 def definition(setup: Setup, budget: Budget, *, name: str) -> list[Check]:
-    """The drift against -(eta/2) P_T grad [tr(A S A^T)/n] with S held fixed, from C in all n^2 unknowns and complex steps."""
+    """The drift against -(eta/2) P_T grad [tr(A S A^T)/n] with S held fixed, from C in all n^2 unknowns and complex
+    steps.
+    """
     separable = Separable(setup, name).tuned
     problem, u, eta = separable.setup.problem, separable.u0, separable.setup.eta
     A = jacobian(problem.X, u, name)
@@ -145,7 +151,7 @@ def definition(setup: Setup, budget: Budget, *, name: str) -> list[Check]:
             0.0,
             _relative(mine, projected_pull(problem.X, u, name, covariance) * -eta / 2),
             margin=Margin(rounding=1e-6),
-            situation=facts,  # type: ignore[arg-type]
+            situation=facts,
         )
         for label, mine, covariance in (
             ("drift at any eta", law.drift(u, eta), C),
@@ -187,9 +193,7 @@ def _mismatch(budget: Budget, law: Separable, physics: Separable, **facts: objec
     values = progress(physics.simulated(law.steps, 32, 1), law.u0, target)
     margin = Margin(resolution=RESOLUTION)
     situation = law.facts(**facts)
-    return [
-        sampled("C3", "progress along the law", 1.0, values, margin=margin, budget=budget, situation=situation)  # type: ignore[arg-type]
-    ]
+    return [sampled("C3", "progress along the law", 1.0, values, margin=margin, budget=budget, situation=situation)]
 
 
 def _no_label_noise(budget: Budget) -> list[Check]:
@@ -208,9 +212,7 @@ def _small_eta_formula(budget: Budget) -> list[Check]:
     values = progress(law.simulated(law.steps, 32, 1), law.u0, target)
     margin = Margin(resolution=RESOLUTION)
     situation = law.facts()
-    return [
-        sampled("C3", "progress along the law", 1.0, values, margin=margin, budget=budget, situation=situation)  # type: ignore[arg-type]
-    ]
+    return [sampled("C3", "progress along the law", 1.0, values, margin=margin, budget=budget, situation=situation)]
 
 
 def _not_projected(budget: Budget) -> list[Check]:
@@ -220,7 +222,7 @@ def _not_projected(budget: Budget) -> list[Check]:
     C = Fluctuations(tangent.K, law.setup.eta, law.setup.batch).covariance(law.setup.sigma)
     error = _relative(-law.setup.eta / 2 * law.law.pull(tangent, C), law.law.drift(law.u0, law.setup.eta))
     facts = law.facts()
-    return [exact("C3", "drift", 0.0, error, margin=Margin(rounding=1e-6), situation=facts)]  # type: ignore[arg-type]
+    return [exact("C3", "drift", 0.0, error, margin=Margin(rounding=1e-6), situation=facts)]
 
 
 _CONTROLS = {
@@ -232,17 +234,18 @@ _CONTROLS = {
     )
 }
 
-EXPERIMENTS = tuple(
-    Experiment(
-        "C3",
-        f"drift, {name}",
-        partial(drift, name=name),
-        (_BASE, Case(n=2, extra=4, load=0.8, noise=1e-4)),
-        _CONTROLS.get(name, ()),
-        comparisons=2,
-    )
-    for name in PREDICTORS
-) + (
+EXPERIMENTS = (
+    *(
+        Experiment(
+            "C3",
+            f"drift, {name}",
+            partial(drift, name=name),
+            (_BASE, Case(n=2, extra=4, load=0.8, noise=1e-4)),
+            _CONTROLS.get(name, ()),
+            comparisons=2,
+        )
+        for name in PREDICTORS
+    ),
     Experiment(
         "C3",
         "definition",
