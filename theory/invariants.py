@@ -70,6 +70,7 @@ def derive_relaxation(radial: Radial) -> Derivation:
     return Derivation("relaxation", "C4, C7", text, coefficients.tidy(stated), entries(*parts))
 
 
+@functools.cache
 def derive_law_from_invariant() -> Derivation:
     """Any Q with grad Q . g_i = 0 near M: E[dQ] of one step is -(eta/2) grad Q . h, the slow law again.
 

@@ -199,6 +199,7 @@ def _rank_one(radial: Radial) -> tuple[Expr, Expr]:
     return (g + notation.r * g.diff(notation.r)) ** 2 - g**2 - g**2 * (s - 1) * (s + 1), s
 
 
+@functools.cache
 def derive_spectrum() -> Derivation:
     """det(x - A^T A) = x^(p - n) det(x - A A^T) at (n, p) = (2, 3), A arbitrary."""
     A, x = matrix("A", 2, 3), sympy.Symbol("x")

@@ -63,6 +63,7 @@ def derive_selected(radial: Radial) -> Derivation | None:
     return Derivation("selection", "C5", text, shown, entries(residual))
 
 
+@functools.cache
 def derive_sufficient() -> Derivation:
     """In the singular basis of X: s_1^2 |w|^2 - |X w|^2 = sum_i (s_1^2 - s_i^2) c_i^2 >= 0, c those of w_mn."""
     s, c = vector("s", 3, positive=True), vector("c", 3)

@@ -49,6 +49,7 @@ def _second_order(field: MatrixBase, v: MatrixBase, S: MatrixBase) -> MatrixBase
     )
 
 
+@functools.cache
 def derive_mean_step() -> Derivation:
     n, p = 2, 3
     A, curvatures = _local(n, p)
@@ -66,6 +67,7 @@ def derive_mean_step() -> Derivation:
     return Derivation("mean-step", "C3", text, shown, entries(derived - stated))
 
 
+@functools.cache
 def derive_projection() -> Derivation:
     A, C = matrix("A", 2, 3), symmetric("C", 2)
     projector = sympy.eye(3) - A.T * inverted(A * A.T) * A
@@ -102,6 +104,7 @@ def _force_in_words(parametrization: Parametrization) -> str:
     return "Here H_i is diagonal in the coordinates: x_ij times the second derivatives of F in its factors."
 
 
+@functools.cache
 def derive_small_rate() -> Derivation:
     n, p = 2, 3
     A, curvatures = _local(n, p)
@@ -117,6 +120,7 @@ def derive_small_rate() -> Derivation:
     return Derivation("slow-law-small-eta", "C3", text, shown, entries(residual))
 
 
+@functools.cache
 def derive_full_batch() -> Derivation:
     """Along any direction t: h.t = -(s^2/n) d/dt log det(I - eta H / 2), for C = eta s^2 K (2n - eta K)^-1."""
     n, p = 2, 2

@@ -164,7 +164,7 @@ def test_second_moment_by_monte_carlo_of_the_definition():
 
 @pytest.mark.parametrize(("n", "depth", "stops"), [(1, 3, True), (3, 2, False)])
 def test_selection_of_the_reference_cases(n, depth, stops):
-    """Section 4, orthonormal rows (|y| = |w_mn|, |X|^2 = n): one row at D = 3 stops short, three at D = 2 just do not."""
+    """Section 4, orthonormal rows (|y| = |w_mn|, |X|^2 = n): one at D = 3 stops short, three at D = 2 just do not."""
     draw = random.Random(n)
     y = [draw.uniform(0.5, 1) for _ in range(n)]
     labels = sum(value**2 for value in y)

@@ -17,13 +17,11 @@ ANY_G = Radial("any-g", j0 + j1 * (r - 1) + j2 * (r - 1) ** 2 / 2)
 RADIAL = {
     "symbolic depth": named("radial", D),
     "depth 1": named("radial", 1),
-    "depth 2.5": named("radial", 2.5),
     "tanh gain": Radial("tanh-gain", sympy.tanh(r)),
     "soft gain": Radial("soft", sympy.sqrt(1 + r**2)),
 }
 SEPARABLE = {
     "coordinatewise": named("coordinatewise", D),
-    "coordinatewise 2": named("coordinatewise", 2),
     "difference": named("diagonal-difference", D),
     "product": named("diagonal-product", 2),
     "sinh": named("sinh", 2),

@@ -6,7 +6,7 @@ from theory.__main__ import main
 
 
 def test_text_shows_the_whole_chain_proved(capsys):
-    assert main(["--depth", "3"]) == 0
+    assert main([]) == 0
     shown = capsys.readouterr().out
     titles = ["Definition, gradient, Hessian", "Noise and stationary covariance", "Slow law", "Scalar law", "Selection"]
     places = [shown.index(title) for title in titles]
