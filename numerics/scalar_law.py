@@ -16,13 +16,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import sympy
-from scipy.integrate import quad, solve_ivp
+from scipy.integrate import cumulative_trapezoid, quad, solve_ivp
 from scipy.optimize import brentq
 
 from numerics.errors import InputError
 from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
 from numerics.schedule import Schedule
-from theory import lower
+from theory import lower, notation
 from theory.parametrization import Radial
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,15 +35,16 @@ _NEWTON_STEPS = 60
 
 @dataclass(frozen=True)
 class SlowState:
-    """The slow law's answer at one rho: floors of the train loss, and the sizes of the two terms that the law neglects.
+    """The slow law's answer at one rho: the floor of the train loss, and the sizes of what the law neglects.
 
-    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``spread`` = tr C / |y|^2, the relative
-    variance of the predictions: the law is the leading term of an expansion in it.
+    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``neglected_rate``, of ln rho per step, is of
+    the next order in sigma^2: the relative variance of the predictions, tr C / |y|^2, times the rate, plus what the mean
+    residual adds to it. The latter grows where K is ill-conditioned.
     """
 
     floor: float
     lag: float
-    spread: float
+    neglected_rate: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,16 @@ class RadialManifold:
         if abs(norm(r) / target - 1) < 1e-12:
             return r
         raise InputError("|w|", target, "is out of reach of this parametrization", "choose a smaller rho0")
+
+    @cached_property
+    def _gains(self) -> tuple[Scalar, ...]:
+        """g and its first two derivatives in r."""
+        g = self.parametrization.g
+        return tuple(sympy.lambdify(notation.r, g.diff(notation.r, order), modules="math") for order in range(3))
+
+    def gain(self, r: float, order: int = 0) -> float:
+        """g(r), or a derivative of it up to the second."""
+        return float(self._gains[order](r))
 
     def kernel(self, rho: float) -> FloatArray:
         """K ``(n, n)`` at rho."""
@@ -214,15 +225,33 @@ class RadialLaw:
     def state(self, rho: float, eta: float) -> SlowState:
         """Floor and neglected terms at rho. Raises InputError above the stability limit there."""
         manifold, n = self.manifold, self.manifold.y.size
-        K, slope, log_mobility = manifold.kernel(rho), manifold.kernel_slope(rho), manifold.log_mobility(rho)
+        K = manifold.kernel(rho)
         fluctuations = Fluctuations(K, eta, self.batch)
         C = fluctuations.covariance(self.sigma)
-        pull = np.linalg.solve(K, slope) * (eta / (2 * n) * log_mobility)
+        pull = np.linalg.solve(K, manifold.kernel_slope(rho)) * (eta / (2 * n) * manifold.log_mobility(rho))
+        mean = self.mean_residual(rho, C)
+        spread = float(np.trace(C) / (manifold.y @ manifold.y))
         return SlowState(
             floor=float(np.trace(C) / (2 * n)),
             lag=float(np.sum(pull * fluctuations.accumulated(C))),
-            spread=float(np.trace(C) / (manifold.y @ manifold.y)),
+            neglected_rate=spread * abs(float(np.sum(pull * C))) + abs(float(mean @ pull @ mean)),
         )
+
+    def mean_residual(self, rho: float, C: FloatArray) -> FloatArray:
+        """E q ``(n,)`` = -(n/2) K^-1 A h to leading order in eta: the mean gradient balances the normal part of h.
+
+        h = (2/n) sum_ij (K^-1 C)_ji grad^2 f_i g_j, with g_j = g x_j + (g'/r) s_j u and s = X u = y/g.
+        """
+        manifold = self.manifold
+        r, X2, s = manifold.radius(rho), manifold.gram, manifold.y / manifold.gain(manifold.radius(rho))
+        g, first, second = (manifold.gain(r, order) for order in range(3))
+        k, N = first / r, g + r * first
+        K = manifold.kernel(rho)
+        weights = np.linalg.solve(K, C).T  # of grad^2 f_i g_j
+        inner = g * X2 + k * np.outer(s, s)  # x_i . g_j
+        pulled = k * N * (inner @ weights @ s + np.sum(weights * inner) * s) + k * K @ (weights.T @ s)
+        pulled += (second - k) * (N / r) ** 2 * (s @ weights @ s) * s
+        return -np.linalg.solve(K, pulled)
 
     def log_rate(self, rho: float, eta: float) -> float:
         """d ln rho / dk at any eta and batch."""
@@ -267,15 +296,14 @@ class RadialLaw:
         etas = schedule(steps)
         states = [self.state(a, eta) for a, eta in zip(rho, etas, strict=True)]
         floors = [self._floor_small(a, eta) for a, eta in zip(small, etas, strict=True)]
-        spreads = np.array([state.spread for state in states])
-        neglected = np.append(0.0, np.cumsum(np.abs(np.diff(np.log(rho))) * (spreads[1:] + spreads[:-1]) / 2))
+        neglected = cumulative_trapezoid([state.neglected_rate for state in states], steps, initial=0.0)
         return SlowPath(
             step=steps,
             rho=rho,
             floor=np.array([state.floor for state in states]),
             rho_small_eta=small,
             floor_small_eta=np.array(floors),
-            remainder=np.array([state.lag for state in states]) + neglected,
+            remainder=np.abs([state.lag for state in states]) + neglected,
             test_loss=np.full(len(steps), np.nan),
         )
 

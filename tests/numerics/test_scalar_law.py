@@ -157,6 +157,28 @@ def test_the_relaxation_map_leaves_the_manifold_alone_and_keeps_signs():
     assert np.isnan(manifold.relaxed(np.array([np.nan]), np.array([1.0]))[0])
 
 
+def test_the_mean_residual_balances_the_pull():
+    """Second order in sigma: E q of SGD against -(n/2) K^-1 A h, at a small learning rate."""
+    problem = make_problem(3, 8, seed=3)
+    law = make_law(problem, 3, 1, 0.1)
+    eta = 0.05 * law.stability_limit(1.0, 1.0)
+    direction, replicas = start.null_direction(problem, 1), 2048
+    w = start.on_manifold(problem, 1.0, direction)
+    u = start.radial_from_predictor(w, law.manifold.radius(1.0))
+    model = RadialSGD(problem.reduced(direction), law.manifold.parametrization, 2.0)
+    states, means = model.start(u, replicas), []
+    for k in range(40):
+        model.advance(states, np.arange(replicas), np.full(100, eta), Noise(1, 0.1, 1), 100 * k)
+        level = states[:, 3] ** 1.0  # g = r^2
+        means.append(level[:, None] * states[:, :3] - problem.y)
+    found, sem = mean_and_sem(np.mean(means[8:], axis=0), axis=0)
+    rho = float(law.manifold.relaxed(states[:, 4], np.sqrt(states[:, 3])).mean())
+    K = law.manifold.kernel(rho)
+    predicted = law.mean_residual(rho, naive.stationary_covariance(K, eta, 1, 0.1)[0])
+    assert np.linalg.norm(predicted) > 5 * np.linalg.norm(sem), "the sample sees it"
+    assert np.all(np.abs(found - predicted) < Z * sem + 0.1 * np.linalg.norm(predicted))
+
+
 class TestSelection:
     """C5: the flattest point, and where the drift stops, at n around the threshold."""
 
