@@ -22,7 +22,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
 
     with trained(("fresh",), small=small, seeds=2, seed=seed) as (experiment, folder):
         found = late_decay.measure(experiment)
-        drawn = late_decay_report.landscapes(experiment, found, ("pca",), LEVEL, 17 if small else 41, seed, folder, silent)["pca"]
+        drawn = late_decay_report.landscapes(experiment, found, ("pca",), LEVEL, 11 if small else 41, seed, folder, silent)["pca"]
     shown, gaps = drawn.shown, drawn.gaps
     variables = {
         "a": var("i", shown.a, "first principal direction"),
@@ -61,9 +61,10 @@ def draw(data: xarray.Dataset) -> Figure:
     losses = data["losses"].values
     low = max(float(np.percentile(losses, 1)), 1e-4)
     norm = LogNorm(low, min(float(losses.max()), 300 * low))
-    for part, title in enumerate(("train loss: an open channel", "held-out loss: a closed basin")):
+    for part, name in enumerate(("train loss", "held-out loss")):
         _map(axes[part], data, part, norm)
-        axes[part].set_title(title)
+        border = float(data["border"].values[part])
+        axes[part].set_title(f"{name}: {'open' if border > 0 else 'closed'}, {border:.0%} of the border is low")
     letter(axes)
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label="loss on clean labels", shrink=0.9)
     axes[0].legend(loc="best", frameon=True, framealpha=0.85)

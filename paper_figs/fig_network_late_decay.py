@@ -31,7 +31,8 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         found = late_decay.measure(experiment)
         configuration = experiment.configuration
     later = found.steps >= found.saturated
-    change = {kind: found.final[kind][later][-1] / found.final[kind][later][0].mean() - found.final[kind][later][0] / found.final[kind][later][0].mean() for kind in KINDS}
+    ends = {kind: found.final[kind][later][[0, -1]] for kind in KINDS}
+    change = {kind: (last - first) / first.mean() for kind, (first, last) in ends.items()}
     variables = {
         "kind": var("kind", np.array(list(KINDS)), "kind of label noise"),
         "step": var("record", next(iter(found.trunks.values())).steps, "SGD steps", "step"),

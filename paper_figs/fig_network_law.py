@@ -24,11 +24,11 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     from numerics.networks.law_comparison import Bench, Case, compare, late_decay
 
     torch.set_num_threads(1)
-    size = {"steps": 3000, "records": 4, "runs": 3, "n": 20, "widths": (20,)} if small else {"steps": 60_000, "records": 10, "runs": 6, "n": 30, "widths": (30,)}
+    size = {"steps": 1200, "records": 3, "runs": 2, "n": 12, "widths": (16,)} if small else {"steps": 60_000, "records": 10, "runs": 6, "n": 30, "widths": (30,)}
     case = Case(components=20, classes=2, activation="tanh", gain=2.0, stability=0.3, batch=5, sigma=0.1, seed=seed, tolerance=0.02, **size)
     bench = Bench.of(case)
     found, states = compare(bench, silent)
-    curve = late_decay(bench, found, states, factor=20.0, branch_steps=300 if small else 3000, report=silent)
+    curve = late_decay(bench, found, states, factor=20.0, branch_steps=100 if small else 3000, report=silent)
     s = found.simulated
     variables = {
         "step": var("record", found.steps, "SGD steps", "step"),

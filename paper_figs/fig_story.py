@@ -44,6 +44,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "loss": var("record moment", mean_sem(table["loss"]), "train loss, mean and standard error", "unit of y squared"),
         "test_loss": var("record moment", mean_sem(table["test_loss"]), "test loss, mean and standard error", "unit of y squared"),
         "test_law": var("law_record", law[0][1], "test loss by the law", "unit of y squared"),
+        "final_curve": var("law_record", law[0][2], "test loss after a decay at that step by the law", "unit of y squared"),
         "law_step": var("law_record", law[0][0], "SGD steps", "step"),
         "decay": var("branch", decays, "decay step", "step"),
         "final": var("branch moment", mean_sem(final), "test loss after decay, mean and standard error", "unit of y squared"),
@@ -88,7 +89,8 @@ def _law(chosen: RadialSystem, table, step, decays):  # type: ignore[no-untyped-
     before = np.mean([[chosen.test_loss(x, chosen.eta) for x in rho] for rho in paths], axis=0)
     ends = [[float(np.interp(k, step[begin:], rho)) for k in decays] for rho in paths]
     after = np.mean([[chosen.test_loss(x, chosen.eta / 10) for x in rho] for rho in ends], axis=0)
-    return (step[begin:], before), after
+    fine = np.mean([[chosen.test_loss(x, chosen.eta / 10) for x in rho] for rho in paths], axis=0)
+    return (step[begin:], before, fine), after
 
 
 def _plane_path(chosen: RadialSystem, start: FloatArray, step, total: int) -> FloatArray:  # type: ignore[no-untyped-def]
@@ -128,7 +130,8 @@ def draw(data: xarray.Dataset) -> Figure:
     _plane(plane, data)
     _losses(losses, data)
     x, (mean, sem) = data["decay"].values.astype(float), data["final"].values.T
-    decay.plot(x, data["final_law"], color=COLOURS["law"], label="law (C8)")
+    shown = data["law_step"].values >= 0.7 * x[0]
+    decay.plot(data["law_step"].values[shown], data["final_curve"].values[shown], color=COLOURS["law"], label="law (C8)")
     markers(decay, x, mean, sem, "SGD", colour="simulation")
     decay.set(xscale="log", xlabel="step of the decay", ylabel="test loss after decay", title="decay later, end lower")
     decay.legend()

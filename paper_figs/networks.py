@@ -30,7 +30,7 @@ def trained(kinds: tuple[str, ...], *, small: bool, seeds: int, seed: int) -> "I
 
     torch.set_num_threads(1)
     chosen = named("digits")
-    chosen = replace(made_small(chosen), last_decay=4000) if small else replace(chosen, seeds=seeds)
+    chosen = replace(made_small(chosen), last_decay=2000, branch_steps=100) if small else replace(chosen, seeds=seeds)
     with TemporaryDirectory() as name:
         folder = Path(name)
         experiment = late_decay.prepare(chosen, kinds, out=folder, seed=seed, data_folder=None, keep_momentum=True, report=silent)
