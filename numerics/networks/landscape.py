@@ -20,10 +20,13 @@ from numerics.networks.data import Array, Examples
 from numerics.networks.flat import FlatModel
 from numerics.networks.losses import LOSSES
 from numerics.networks.planes import Surface
+from numerics.networks.surface_losses import SurfaceLosses
 
 Report = Callable[[str], None]
-#: grid points per batched pass: enough to keep the cores busy, few enough for the activations to stay in cache
-CHUNK = 16
+#: grid points between two saves
+CHUNK = 256
+#: held-out examples that a landscape averages over, unless told otherwise
+HELD_OUT = 400
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class Field:
     loss: str
 
     @classmethod
-    def of(cls, model: FlatModel, examples: Examples, loss: str, dtype: torch.dtype) -> "Field":
-        """The field of a network and its examples."""
-        x = torch.as_tensor(examples.x, dtype=dtype), torch.as_tensor(examples.x_test, dtype=dtype)
-        labels = examples.labels, examples.labels_test
+    def of(
+        cls, model: FlatModel, examples: Examples, loss: str, dtype: torch.dtype, held_out: int | None = None
+    ) -> "Field":
+        """The field of a network and its examples; of the held-out ones the first ``held_out``, or all."""
+        x = torch.as_tensor(examples.x, dtype=dtype), torch.as_tensor(examples.x_test[:held_out], dtype=dtype)
+        labels = examples.labels, examples.labels_test[:held_out]
         y = tuple(torch.as_tensor(examples.targets(part), dtype=dtype) for part in labels)
         return cls(model, x, (y[0], y[1]), loss)
 
@@ -47,8 +52,12 @@ class Field:
         """The loss at theta ``(p,)`` on part 0 (train) or 1 (held out)."""
         return LOSSES[self.loss](self.model(theta, self.inputs[part]), self.targets[part])
 
+    def over(self, surface: Surface, part: int) -> SurfaceLosses:
+        """The loss on one part over a surface."""
+        return SurfaceLosses(self.model, surface, self.inputs[part], self.targets[part], self.loss)
+
     def many(self, theta: Tensor) -> Array:
-        """Losses ``(m, 2)`` at theta ``(m, p)``, train and held out, one batched pass."""
+        """Losses ``(m, 2)`` at theta ``(m, p)``, train and held out."""
         with torch.no_grad():
             both = [vmap(lambda weights, part=part: self.at(weights, part))(theta) for part in (0, 1)]
         return torch.stack(both, dim=1).double().numpy()
@@ -64,13 +73,13 @@ def grid_losses(
     coordinates = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
     losses = _resume(folder, mark, len(coordinates))
     points = torch.as_tensor(coordinates, dtype=surface.origin.dtype)
-    saved = len(losses)
+    both = [field.over(surface, part) for part in (0, 1)]
     while len(losses) < len(points):
-        losses = np.concatenate([losses, field.many(surface.points(points[len(losses) : len(losses) + CHUNK]))])
-        if len(losses) - saved >= 16 * CHUNK or len(losses) == len(points):
-            saved = len(losses)
-            checkpoint.save(_grid_file(folder), {"losses": losses}, {"mark": mark})
-            report(f"landscape: {saved} of {len(points)} points")
+        part = points[len(losses) : len(losses) + CHUNK]
+        fresh = torch.stack([evaluate(part) for evaluate in both], dim=1).double().numpy()
+        losses = np.concatenate([losses, fresh])
+        checkpoint.save(_grid_file(folder), {"losses": losses}, {"mark": mark})
+        report(f"landscape: {len(losses)} of {len(points)} points")
     return losses.reshape(len(a), len(b), 2)
 
 

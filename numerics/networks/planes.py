@@ -29,13 +29,14 @@ class Surface:
 
     def points(self, coordinates: Tensor) -> Tensor:
         """theta ``(m, p)`` at coordinates ``(m, 2)``."""
-        straight, bent = coordinates @ self.axes, _monomials(coordinates) @ self.bend
-        return torch.add(self.origin, straight) + bent
+        theta: Tensor = self.origin + coordinates @ self.axes + monomials(coordinates) @ self.bend
+        return theta
 
     def coordinates(self, theta: Tensor) -> Tensor:
         """Coordinates ``(m, 2)`` of the orthogonal projection of theta ``(m, p)`` on the axes."""
         gram = self.axes @ self.axes.T
-        return torch.linalg.solve(gram, self.axes @ (theta - self.origin).T).T
+        found: Tensor = torch.linalg.solve(gram, self.axes @ (theta - self.origin).T).T
+        return found
 
     def distances(self, theta: Tensor) -> Array:
         """Distance ``(m,)`` of each theta ``(m, p)`` from the surface point with its coordinates."""
@@ -43,7 +44,8 @@ class Surface:
         return gap
 
 
-def _monomials(coordinates: Tensor) -> Tensor:
+def monomials(coordinates: Tensor) -> Tensor:
+    """a², ab, b² ``(..., 3)`` of coordinates ``(..., 2)``."""
     a, b = coordinates[..., 0], coordinates[..., 1]
     return torch.stack([a * a, a * b, b * b], dim=-1)
 
@@ -119,5 +121,5 @@ def curved(plane: Surface, checkpoints: Tensor) -> Surface:
         raise InputError("checkpoints", len(checkpoints), "are too few to bend a plane", "keep at least 4")
     coordinates = plane.coordinates(checkpoints)
     off = checkpoints - plane.points(coordinates)
-    fitted = torch.linalg.lstsq(_monomials(coordinates), off, driver="gelsd").solution
+    fitted = torch.linalg.lstsq(monomials(coordinates), off, driver="gelsd").solution
     return Surface(plane.origin, plane.axes, fitted, plane.explained)

@@ -17,7 +17,7 @@ from numerics.networks.branches import PRECISIONS
 from numerics.networks.configurations import Configuration
 from numerics.networks.data import Examples
 from numerics.networks.flat import FlatModel
-from numerics.networks.landscape import CHUNK, Field
+from numerics.networks.landscape import HELD_OUT, Field
 from numerics.networks.losses import LOSSES
 from numerics.networks.planes import random_plane
 from numerics.networks.train import Program, Replicas
@@ -91,17 +91,19 @@ def _plain_training(
     return plain
 
 
-def landscape_gain(configuration: Configuration, examples: Examples, *, seed: int, points: int) -> Gain:
+def landscape_gain(
+    configuration: Configuration, examples: Examples, *, seed: int, points: int, held_out: int | None
+) -> Gain:
     """Seconds per grid point, train and held-out loss: batched, against one forward pass per point in a loop."""
     model = configuration.model(examples)
-    field = Field.of(model, examples, configuration.loss, torch.float32)
+    field = Field.of(model, examples, configuration.loss, torch.float32, held_out=held_out)
     origin = torch.as_tensor(model.initial(seed, gain=configuration.gain), dtype=torch.float32)
     plane = random_plane(origin, seed=seed)
     coordinates = torch.linspace(-1, 1, 2 * points).reshape(points, 2)
 
     def batched() -> int:
-        for part in torch.split(coordinates, CHUNK):
-            field.many(plane.points(part))
+        for part in (0, 1):
+            field.over(plane, part)(coordinates)
         return points
 
     return _median_seconds(batched, _plain_grid(model, field, plane.points(coordinates)))
@@ -126,11 +128,18 @@ def lines(configuration: Configuration, *, folder: Path | None, seed: int) -> li
     """Both gains as text."""
     examples = configuration.examples(seed=seed, folder=folder)
     training = training_gain(configuration, examples, seed=seed, steps=64)
-    grid = landscape_gain(configuration, examples, seed=seed, points=256)
+    grids = {
+        count: landscape_gain(configuration, examples, seed=seed, points=256, held_out=count)
+        for count in (HELD_OUT, len(examples.x_test))
+    }
     threads = f"{torch.get_num_threads()} threads"
     return [
         f"training, {configuration.name}, {threads}: {1e6 * training.batched:.1f} µs per network and step batched, "
         f"{1e6 * training.single:.1f} µs one after another: {training.ratio:.1f} times faster",
-        f"landscape, {configuration.name}, {threads}: {1e3 * grid.batched:.3f} ms per point batched, "
-        f"{1e3 * grid.single:.3f} ms one after another: {grid.ratio:.1f} times faster",
+        *(
+            f"landscape, {configuration.name}, {len(examples.x)} training and {count} held-out examples, {threads}: "
+            f"{1e3 * gain.batched:.3f} ms per point batched, {1e3 * gain.single:.3f} ms one after another: "
+            f"{gain.ratio:.1f} times faster"
+            for count, gain in grids.items()
+        ),
     ]

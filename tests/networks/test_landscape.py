@@ -110,7 +110,7 @@ def test_a_grid_is_one_forward_pass_per_point(tmp_path):
 
 
 def test_a_killed_grid_resumes_with_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr(landscape, "CHUNK", 2)
+    monkeypatch.setattr(landscape, "CHUNK", 32)
     field, theta = mlp_field()
     plane, axis = planes.random_plane(theta, seed=0), np.linspace(-1, 1, 9)
     whole = grid_losses(field, plane, axis, axis, folder=tmp_path, mark="x", report=lambda _: None)
@@ -180,3 +180,31 @@ def test_bad_surfaces_are_refused():
         planes.principal(cloud(1) * torch.linspace(0, 1, 5, dtype=torch.float64)[:, None])
     with pytest.raises(InputError, match="too few to bend"):
         planes.curved(planes.principal(cloud(5)), cloud(3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "widths", "inputs"),
+    [
+        ("mlp", (6, 5), (4,)),
+        ("mlp", (), (4,)),
+        ("cnn", (3, 4), (1, 8, 8)),
+        ("cnn", (3,), (1, 10)),
+        ("vgg", (3, 0, 4), (2, 6, 6)),
+    ],
+)
+def test_sharing_the_first_layer_changes_no_loss(kind, widths, inputs):
+    """Curved surface, so all six basis vectors count; against one plain forward pass per point."""
+    from numerics.networks.flat import FlatModel
+    from numerics.networks.models import Architecture, build
+    from numerics.networks.surface_losses import SurfaceLosses
+
+    model = FlatModel(build(Architecture(kind, widths, "tanh", 3), inputs))
+    source = np.random.default_rng(0)
+    x = torch.as_tensor(source.standard_normal((7, *inputs)))
+    y = torch.as_tensor(source.standard_normal((7, 3)))
+    path = small.weights(model) + 0.3 * cloud(8, model.size)
+    surface = planes.curved(planes.principal(path), path)
+    coordinates = cloud(5, 2)
+    found = SurfaceLosses(model, surface, x, y, "squared")(coordinates)
+    plain = [0.5 * float((model(theta, x) - y).square().sum()) / 7 for theta in surface.points(coordinates)]
+    np.testing.assert_allclose(found, plain, rtol=1e-11)

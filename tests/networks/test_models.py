@@ -1,5 +1,7 @@
 """Networks: shapes, sizes, what is refused; configurations are complete."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_outputs_are_one_row_per_example(architecture, inputs):
 def test_vgg11_has_its_published_size_without_batch_norm():
     """Eight 3×3 convolutions 3→64→128→256→256→512⁴ and one 512→10 layer (Simonyan, Zisserman 2015, A)."""
     widths = [3, 64, 128, 256, 256, 512, 512, 512, 512]
-    expected = sum(9 * a * b + b for a, b in zip(widths, widths[1:], strict=False)) + 512 * 10 + 10
+    expected = sum(9 * a * b + b for a, b in pairwise(widths)) + 512 * 10 + 10
     assert FlatModel(build(Architecture("vgg", VGG11, "relu", 10), (3, 32, 32))).size == expected
 
 

@@ -1,0 +1,78 @@
+"""Losses at many points of one surface, with the first layer's arithmetic shared by all of them.
+
+On a surface theta = Σ_j m_j(a, b) basis_j with monomials m = (1, a, b, a², ab, b²). What a first linear or
+convolutional layer puts out is linear in its weights, so its outputs are Σ_j m_j Z_j with Z_j computed once: six
+numbers per unit replace a whole matrix product. The other layers run as one batched pass.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from numerics.networks.flat import FlatModel
+from numerics.networks.losses import LOSSES
+from numerics.networks.planes import Surface, monomials
+
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
+#: activations per layer and pass, at most: what keeps a pass inside the caches of one core
+_BUDGET = 2**18
+
+
+@dataclass(frozen=True)
+class SurfaceLosses:
+    """The loss of one data set at coordinates of a surface; ``x (n, ...)``, ``y (n, C)``."""
+
+    model: FlatModel
+    surface: Surface
+    x: Tensor
+    y: Tensor
+    loss: str
+
+    @cached_property
+    def _split(self) -> tuple[FlatModel, FlatModel] | None:
+        """First linear layer and the rest, where the network is such a sequence."""
+        if not isinstance(self.model.module, nn.Sequential):
+            return None
+        layers = list(self.model.module)
+        place = next(k for k, layer in enumerate(layers) if isinstance(layer, _LINEAR))
+        if any(list(layer.parameters()) for layer in layers[:place]) or place + 1 == len(layers):
+            return None
+        return FlatModel(nn.Sequential(*layers[: place + 1])), FlatModel(nn.Sequential(*layers[place + 1 :]))
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        """The six vectors ``(6, p)`` that points of the surface combine."""
+        return torch.cat([self.surface.origin[None], self.surface.axes, self.surface.bend])
+
+    @cached_property
+    def _first(self) -> Tensor:
+        """Z ``(6, n, ...)``: the first layer's outputs at each basis vector."""
+        assert self._split is not None
+        head = self._split[0]
+        outputs: Tensor = vmap(head, in_dims=(0, None))(self._basis[:, : head.size], self.x)
+        return outputs
+
+    def _one(self, f: Callable[[Tensor, Tensor], Tensor], theta: Tensor, x: Tensor) -> Tensor:
+        return LOSSES[self.loss](f(theta, x), self.y)
+
+    def _pass(self, coordinates: Tensor) -> Tensor:
+        """Losses ``(m,)`` at coordinates ``(m, 2)`` in one pass."""
+        combined = torch.cat([torch.ones_like(coordinates[:, :1]), coordinates, monomials(coordinates)], dim=1)
+        if self._split is None:
+            points: Tensor = vmap(lambda theta: self._one(self.model, theta, self.x))(combined @ self._basis)
+            return points
+        head, tail = self._split
+        inputs = (combined @ self._first.flatten(1)).view(len(coordinates), *self._first.shape[1:])
+        weights = combined @ self._basis[:, head.size :]
+        losses: Tensor = vmap(lambda theta, x: self._one(tail, theta, x))(weights, inputs)
+        return losses
+
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Losses ``(m,)`` at coordinates ``(m, 2)``."""
+        per_point = len(self.x) if self._split is None else self._first[0].numel()
+        with torch.no_grad():
+            return torch.cat([self._pass(part) for part in torch.split(coordinates, max(1, _BUDGET // per_point))])
