@@ -128,7 +128,7 @@ def derive_gradient(parametrization: Parametrization) -> Derivation:
     A = X * jacobian(parametrization, u)
     stated = A.T * (X * predictor(parametrization, u) - y) / X.rows
     derived = sympy.Matrix([loss(parametrization, u, X, y).diff(x) for x in u])
-    e, n = sympy.Symbol("e"), notation.n
+    e, n = sympy.Symbol("e", commutative=False), notation.n
     shown = Eq(sympy.Symbol("grad_L"), sympy.Symbol("A^T", commutative=False) * e / n)
     return Derivation(
         "gradient", "C1", "grad L = A^T e / n with A = X J and e = X F(u) - y.", shown, entries(derived - stated)
@@ -166,8 +166,10 @@ def derive_kernel(parametrization: Parametrization) -> Derivation:
     XX, yy = sympy.symbols("X*X^T y*y^T")
     if not isinstance(parametrization, Radial):
         slopes = sum(parametrization.expression.diff(x) ** 2 for x in parametrization.factors)
-        shown = Eq(sympy.Symbol("K"), sympy.Symbol("X") * readable(slopes, parametrization) * sympy.Symbol("X^T"))
-        text = "K = X diag(sum of squared slopes) X^T; the middle factor is diagonal."
+        left, right = sympy.symbols("X X^T", commutative=False)
+        middle = sympy.Function("diag", commutative=False)(readable(slopes, parametrization))
+        shown = Eq(sympy.Symbol("K", commutative=False), left * middle * right)
+        text = "K is the Gram matrix of the inputs weighted by the sum of squared slopes at each coordinate."
         return Derivation("kernel", "C1", text, shown, entries(difference))
     g, y = parametrization.g, X * predictor(parametrization, u)
     gram, label = coefficients.kernel_gram(g), coefficients.kernel_label(g)
