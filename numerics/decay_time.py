@@ -75,16 +75,16 @@ class Drift:
         return float(np.exp(np.interp(step, *self.table)))
 
     def onward(self, rho: float, steps: float) -> float:
-        """rho after so many steps from another rho on the way."""
+        """rho after so many steps from another rho; beyond the resting point it comes back at the local rate."""
         times, logs = self.table
-        falling = logs[-1] < logs[0]
-        at = np.interp(np.log(rho), logs[::-1] if falling else logs, times[::-1] if falling else times)
-        return float(np.exp(np.interp(at + steps, times, logs)))
-
-    @property
-    def end(self) -> float:
-        """rho where the table ends: the resting point, or as good as none."""
-        return float(np.exp(self.table[1][-1]))
+        order = slice(None, None, -1) if logs[-1] < logs[0] else slice(None)
+        x, ends = float(np.log(rho)), sorted((float(logs[0]), float(logs[-1])))
+        if ends[0] <= x <= ends[1]:
+            at = np.interp(x, logs[order], times[order])
+            return float(np.exp(np.interp(at + steps, times, logs)))
+        moved = x + self.law.log_rate(rho, self.eta) * steps
+        nearest = ends[0] if x < ends[0] else ends[1]
+        return float(np.exp(np.clip(moved, *sorted((x, nearest)))))
 
 
 @dataclass(frozen=True, eq=False)

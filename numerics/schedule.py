@@ -146,7 +146,9 @@ class WarmupStableDecay:
 
     With s = (k - (total - decay))/decay in [0, 1] the decay is final + (eta - final) shape(s), where shape is 1 - s
     ("linear"), (1 + cos(pi s))/2 ("cosine") or 1 - sqrt(s) ("1-sqrt"). ``warmup`` and ``decay`` are step counts; either
-    may be 0. Raises InputError: negative values, final > eta, an unknown shape, warm-up and decay that overlap.
+    may be 0. Warm-up conventions differ: ours gives step 0 the rate eta/warmup, as torch's LinearLR does with start_factor =
+    1/warmup and total_iters = warmup - 1; with ``warmup_from_zero`` step k gets eta k/warmup, as optax's linear_schedule(0,
+    eta, warmup) and transformers do, and step 0 does nothing. Raises InputError: negative values, final > eta, an unknown shape, warm-up and decay that overlap.
     """
 
     eta: float
@@ -155,6 +157,7 @@ class WarmupStableDecay:
     decay: int
     final: float
     shape: Shape = "linear"
+    warmup_from_zero: bool = False
 
     def __post_init__(self) -> None:
         _check_decay(self.eta, self.final, self.total)
@@ -185,7 +188,7 @@ class WarmupStableDecay:
     @property
     def breakpoints(self) -> tuple[int, ...]:
         """Last warm-up step, start of the decay, end of the budget; only those that are there."""
-        ends = {self.warmup - 1, self.total}
+        ends = {self.warmup if self.warmup_from_zero else self.warmup - 1, self.total}
         if self.decay > 0:
             ends.add(self.total - self.decay)
         return tuple(sorted(step for step in ends if step > 0))
@@ -193,7 +196,8 @@ class WarmupStableDecay:
     def __call__(self, steps: Steps) -> FloatArray:
         """eta of each step."""
         k = np.asarray(steps, dtype=np.float64)
-        warm = np.minimum(1.0, (k + 1) / self.warmup) if self.warmup else 1.0
+        offset = 0 if self.warmup_from_zero else 1
+        warm = np.minimum(1.0, (k + offset) / self.warmup) if self.warmup else 1.0
         start = self.total - self.decay
         progress = (k - start) / self.decay if self.decay else np.where(k >= self.total, 1.0, 0.0)
         return np.asarray(warm * _decayed(self.eta, self.final, progress, self.shape))

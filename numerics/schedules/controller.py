@@ -27,6 +27,7 @@ class Controller:
             remedy = "give a curvature probe and the number of examples, or a budget"
             raise InputError("total", None, "leaves the decay to the monitor, which has no curvature to go by", remedy)
         self.rule, self.eta, self.residuals, self.probes = rule, eta, residuals, probes
+        self.relaxes = True  # whether residuals/(eta tr H) is a time: not for optimizers that rescale gradients
         self.losses, self.traces = LossRecord(), TraceRecord()
         self.step, self.next_probe, self.next_look = 0, self._interval(0), 0
         self.decay_at: int | None = None
@@ -46,6 +47,8 @@ class Controller:
         """The probes' values of tr H at this step."""
         self.traces.add(self.step, values)
         self.next_probe = self.step + self._interval(self.step)
+        if self.rule.total is None and self.decay_at is None and self.step > self.rule.warmup and self.drift_is_over:
+            self._begin(self.step, self.rule.cooldown(self.relaxation, self.step))
 
     def advance(self, loss: float | None) -> None:
         """One training step was taken, with this loss; decide whether the next one begins the cooldown."""
@@ -61,16 +64,14 @@ class Controller:
         if self.step < self.next_look:
             return
         self.next_look = self.step + max(1, round(_GROWTH * self.step))
-        if not self.losses.at_floor or self.losses.gone:
+        if self.losses.falls or self.losses.gone:
             self.phase_one_end = None
-        elif self.phase_one_end is None:
+        elif self.phase_one_end is None and self.losses.at_floor:
             self.phase_one_end = self.step
 
     def _decide(self) -> None:
-        if self.rule.total is None:
-            if self.step > self.rule.warmup and self.drift_is_over:
-                self._begin(self.step, self.rule.cooldown(self.relaxation, self.step))
-        elif self.step >= (self.rule.decision_step or 0):
+        """With a budget: at the last step at which the longest cooldown still fits."""
+        if self.rule.total is not None and self.step >= (self.rule.decision_step or 0):
             cooldown = self.rule.cooldown(self.relaxation, self.step)
             self._begin(self.rule.total - cooldown, cooldown)
 
@@ -81,7 +82,7 @@ class Controller:
     def relaxation(self) -> float | None:
         """Relaxation time in steps at the large learning rate: residuals/(eta tr H) (C7); None while tr H is unknown."""
         trace = self.traces.latest()
-        if trace is None or self.residuals is None or not trace > 0:
+        if trace is None or self.residuals is None or not trace > 0 or not self.relaxes:
             return None
         return self.residuals / (self.eta * trace)
 
@@ -106,6 +107,8 @@ class Controller:
     @property
     def verdict(self) -> str:
         """What the monitor has to say, in one line."""
+        if self.step > 0 and self.losses.filled == 0 and not self.losses.means:
+            return "no loss was shown: call observe(loss) at every step"
         if self.losses.gone or (self.phase_one_end is None and self.step > 0):
             fall = self.losses.fall()
             shown = "too few steps to tell" if fall is None else f"{fall.value:.0%} over the last half of the run"

@@ -73,6 +73,12 @@ class LossRecord:
         return fall.upper * late < FALL_OF_ALL * (self.first - late)
 
     @property
+    def falls(self) -> bool:
+        """The loss is shown, at 95 % confidence, to fall by more than FALL of itself: not its floor after all."""
+        fall = self.fall()
+        return fall is not None and 2 * fall.value - fall.upper > FALL
+
+    @property
     def gone(self) -> bool:
         """The loss has fallen to rounding: no gradient noise survives."""
         return len(self.means) > 1 and self.means[-1] < GONE * self.first
