@@ -37,9 +37,9 @@ _NEWTON_STEPS = 60
 class SlowState:
     """The slow law's answer at one rho: the floor of the train loss, and the sizes of what the law neglects.
 
-    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``neglected_rate``, of ln rho per step, is of
-    the next order in sigma^2: the relative variance of the predictions, tr C / |y|^2, times the rate, plus what the mean
-    residual adds to it. The latter grows where K is ill-conditioned.
+    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``neglected_rate``, of ln rho per step, is
+    of the next order in sigma^2: the relative variance of the predictions, tr C / |y|^2, times the rate, plus what the
+    mean residual adds to it. The latter grows where K is ill-conditioned.
     """
 
     floor: float

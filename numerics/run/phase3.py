@@ -59,7 +59,7 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
 
 
 def decay_step(system: System) -> int:
-    """As given; else when the fluctuations of the large learning rate have become stationary, or a quarter of --steps."""
+    """As given; else when the large learning rate's fluctuations are stationary, or after a quarter of --steps."""
     given, steps = system.settings.decay_at, system.settings.steps
     if given == "auto":
         burnt_in = int(_SHOWN_BEFORE * BURN_IN * system.relaxation_steps(system.rho0))
