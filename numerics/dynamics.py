@@ -117,14 +117,18 @@ def observe(problem: Problem, kernel: ModuleType, u: FloatArray, classify: bool)
     """Observables of u ``(R, d)``; the loss is that of clean labels."""
     level = np.array([kernel.gain.py_func(float(point @ point)) for point in u])
     w = level[:, None] * u
-    margins = problem.y * (w @ problem.X.T)
-    cross_entropy = np.mean(np.logaddexp(0.0, -margins), axis=1)
     return {
-        "loss": cross_entropy if classify else problem.train_loss(w),
+        "loss": cross_entropy(problem, w) if classify else problem.train_loss(w),
         "test_loss": problem.test_loss(w),
         "nu": np.linalg.norm(problem.null_part(u), axis=1),
         "r": np.linalg.norm(u, axis=1),
     }
+
+
+def cross_entropy(problem: Problem, w: FloatArray) -> FloatArray:
+    """Mean of ln(1 + exp(-y f)) over the rows, of ``w (R, d)``; NaN where w is."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.mean(np.logaddexp(0.0, -problem.y * (w @ problem.X.T)), axis=1))
 
 
 def compact(reduced: Reduced) -> Problem:

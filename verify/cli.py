@@ -56,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     row.add_argument("--case", default=None, help="JSON of a case")
     row.add_argument("--control", default=None, help="name of a control")
     row.set_defaults(act=_row)
+    rotate = commands.add_parser("rotate", help="many runs on rotating seeds: how often is one red?")
+    rotate.add_argument("--runs", type=int, default=200)
+    rotate.add_argument("--first", type=int, default=1, help="the first seed")
+    rotate.add_argument("--quick", action="store_true", help="fixed cases moved to the seed; no drawn examples")
+    rotate.set_defaults(act=_rotate)
     power = commands.add_parser("power", help="run the checks against mutants of theory and simulators")
     power.add_argument("--fast", action="store_true", help="CI's subset")
     power.add_argument("--jobs", type=int, default=2, help="mutants at a time")
@@ -138,6 +143,23 @@ def _row(options: argparse.Namespace) -> int:
     print("\n".join([f"{experiment.key} {row.label}", *map(describe, row.checks)]))
     print("as it must be" if row.good else "NOT as it must be")
     return 0 if row.good else 1
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    from verify.harness import plan
+    from verify.registry import EXPERIMENTS
+    from verify.scorecard import failures
+
+    red = 0
+    for seed in range(options.first, options.first + options.runs):
+        todo = plan(EXPERIMENTS, everything=EXPERIMENTS, seed=seed, quick=options.quick)
+        bad = [row for row in todo.run() if not row.good and row.control is None]
+        red += bool(bad)
+        print(f"seed {seed}: {'red' if bad else 'green'}", flush=True)
+        if bad:
+            print(failures(bad), flush=True)
+    print(f"{red} of {options.runs} runs red")
+    return 1 if red else 0
 
 
 def _power(options: argparse.Namespace) -> int:

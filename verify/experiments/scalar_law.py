@@ -283,7 +283,7 @@ EXPERIMENTS = (
         "C5",
         "coming to rest",
         resting,
-        (_POOR, Case(depth=3.0, n=2, extra=6, load=0.3, rho0=1.5, noise=3e-4)),
+        (_POOR, Case(depth=2.0, n=1, extra=3, load=0.3, rho0=1.8, noise=3e-4)),
         (),
         comparisons=2,
     ),
