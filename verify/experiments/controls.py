@@ -109,6 +109,26 @@ def isotropic(setup: Setup, budget: Budget) -> list[Check]:
     ]
 
 
+def generator_of_rho(setup: Setup, budget: Budget) -> list[Check]:
+    """The drift and variance in nu and r against differences in all d coordinates of the limit map's rho."""
+    u, d, h = setup.u0, setup.problem.d, 1e-4 * setup.r0
+
+    def rho(points: np.ndarray) -> np.ndarray:
+        nu = np.linalg.norm(setup.problem.null_part(points), axis=1)
+        return setup.manifold.relaxed(nu, np.linalg.norm(points, axis=1))
+
+    ahead, here, behind = rho(u + h * np.eye(d)), rho(u[None]), rho(u - h * np.eye(d))
+    laplacian, square = np.sum(ahead - 2 * here + behind) / h**2, np.sum(((ahead - behind) / (2 * h)) ** 2)
+    law = isotropic_rates(setup.manifold, setup.rho0, eta=1.0, tau=1.0, d=d)
+    facts = setup.situation(noise="isotropic", sigma=0.0)
+    scale = d / setup.rho0 * square  # the Laplacian's two parts may cancel
+    bounds = Margin(rounding=1e-5 * scale), Margin(rounding=1e-5 * square)
+    return [
+        exact("C10", "drift, all coordinates", laplacian / 2, law.drift, margin=bounds[0], situation=facts),
+        exact("C10", "variance, all coordinates", square, law.variance, margin=bounds[1], situation=facts),
+    ]
+
+
 _BASE = Case(depth=2.0, n=3, load=0.5)
 _WALK = Case(depth=2.0, n=2, extra=12, load=0.05, rho0=1.0)
 
@@ -155,6 +175,15 @@ EXPERIMENTS = (
         (Control("depth 2", _deep),),
         domain=Domain(),
         examples=6,
+    ),
+    Experiment(
+        "C10",
+        "generator of rho",
+        generator_of_rho,
+        (_BASE, Case(depth=3.0, n=4, extra=2)),
+        (),
+        domain=Domain(),
+        examples=10,
     ),
     Experiment(
         "C10",
