@@ -130,7 +130,7 @@ _PAPER_SMALL = replace(
     decays=8,
     factor=10.0,
     branch_steps=40 * 50,
-    seeds=1,
+    seeds=2,
 )
 
 CONFIGURATIONS = {

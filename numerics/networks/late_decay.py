@@ -58,6 +58,8 @@ def prepare(
     report: Report,
 ) -> Experiment:
     """The runs of an experiment in ``out/state``, not yet trained. Raises InputError for bad settings."""
+    if configuration.seeds < 2:
+        raise InputError("seeds", configuration.seeds, "leave no standard error", "use at least 2")
     for kind in kinds:
         if kind not in KINDS:
             raise InputError("kind", kind, "is not known", f"choose among {', '.join(KINDS)}")
