@@ -34,7 +34,7 @@ def make_arrays(n: int, d: int) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def _null(X: FloatArray, draw: np.random.Generator) -> FloatArray:
     z = draw.standard_normal(X.shape[1])
-    return z - np.linalg.lstsq(X, X @ z, rcond=None)[0]
+    return np.asarray(z - np.linalg.lstsq(X, X @ z, rcond=None)[0], dtype=np.float64)
 
 
 def learning_rate(X: FloatArray, y: FloatArray, u: FloatArray) -> float:
@@ -56,9 +56,10 @@ def ours(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: int, re
     from numerics.schedule import Constant
     from numerics.sgd import FullRadialSGD, Noise, RadialSGD, simulate
     from numerics.start import null_direction
-    from theory.parametrization import named
+    from theory import notation
+    from theory.parametrization import Radial
 
-    problem, parametrization = Problem(X, y), named("radial", DEPTH)
+    problem, parametrization = Problem(X, y), Radial("radial", notation.r ** (DEPTH - 1))
     scale = 10 * float(np.linalg.norm(u)) ** DEPTH
     direction = null_direction(problem, 0, u)
     model = (
@@ -104,7 +105,7 @@ def torch_engine(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch:
     Xt, yt, n = torch.from_numpy(X), torch.from_numpy(y), len(y)
     U = torch.from_numpy(np.tile(u, (replicas, 1)))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def run(steps: int) -> float:
         nonlocal U
         for _ in range(steps):
@@ -124,7 +125,7 @@ def jax_engine(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: i
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
     Xj, yj, n = jnp.asarray(X), jnp.asarray(y), len(y)
 
     def step(state, key):  # type: ignore[no-untyped-def]

@@ -37,13 +37,14 @@ _NEWTON_STEPS = 60
 class SlowState:
     """The slow law's answer at one rho: the floor of the train loss, and the sizes of what the law neglects.
 
-    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``neglected_rate``, of ln rho per step, is
-    of the next order in sigma^2: the relative variance of the predictions, tr C / |y|^2, times the rate, plus what the
-    mean residual adds to it. The latter grows where K is ill-conditioned.
+    ``lag`` is the first quasistatic term of ln rho: what C owes to its past. ``spread`` = tr C / |y|^2 is the relative
+    variance of the predictions. ``neglected_rate``, of ln rho per step, is of the next order in sigma^2: the spread
+    times the rate, plus what the mean residual adds to it. The latter grows where K is ill-conditioned.
     """
 
     floor: float
     lag: float
+    spread: float
     neglected_rate: float
 
 
@@ -234,6 +235,7 @@ class RadialLaw:
         return SlowState(
             floor=float(np.trace(C) / (2 * n)),
             lag=float(np.sum(pull * fluctuations.accumulated(C))),
+            spread=spread,
             neglected_rate=spread * abs(float(np.sum(pull * C))) + abs(float(mean @ pull @ mean)),
         )
 
@@ -251,7 +253,7 @@ class RadialLaw:
         inner = g * X2 + k * np.outer(s, s)  # x_i . g_j
         pulled = k * N * (inner @ weights @ s + np.sum(weights * inner) * s) + k * K @ (weights.T @ s)
         pulled += (second - k) * (N / r) ** 2 * (s @ weights @ s) * s
-        return -np.linalg.solve(K, pulled)
+        return np.asarray(-np.linalg.solve(K, pulled), dtype=np.float64)
 
     def log_rate(self, rho: float, eta: float) -> float:
         """d ln rho / dk at any eta and batch."""
