@@ -81,10 +81,14 @@ def _rank_correlation(first: NDArray[Any], second: Array) -> float:
 
 
 def saturation(steps: NDArray[np.int64], observed: Array, *, within: float) -> int:
-    """The first of ``steps (m,)`` from which the observed training loss ``(m,)`` stays within ``within`` of its end.
+    """The first of ``steps (m,)`` from which the observed loss ``(m,)`` stays within the share ``within`` of its end.
 
-    ``observed[k]`` is the mean over the steps up to ``steps[k]``; the end is the last quarter's mean.
+    ``observed[k]`` is the mean over the steps from ``steps[k − 1]`` to ``steps[k]``; the end is the last quarter's mean.
+    Raises InputError where it never settles.
     """
     end = observed[-max(1, len(observed) // 4) :].mean()
     off = np.flatnonzero(observed > end * (1 + within))
-    return int(steps[off[-1]]) if len(off) else int(steps[0])
+    first = int(off[-1]) + 1 if len(off) else 0
+    if first == len(steps):
+        raise InputError("trunk steps", int(steps[-1]), "end before the training loss saturates", "train longer")
+    return int(steps[first])

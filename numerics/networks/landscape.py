@@ -14,7 +14,6 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import grad, hessian, vmap
 
-from numerics.errors import InputError
 from numerics.networks import checkpoint
 from numerics.networks.data import Array, Examples
 from numerics.networks.flat import FlatModel
@@ -68,32 +67,27 @@ def grid_losses(
 ) -> Array:
     """Losses ``(len(a), len(b), 2)`` on the grid; chunks of points, saved as it goes, resumed after a kill.
 
-    ``mark`` names the surface: a saved grid of another is refused with InputError.
+    ``mark`` names surface, grid and data: it is part of the file's name. Raises InputError for a damaged file.
     """
     coordinates = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
-    losses = _resume(folder, mark, len(coordinates))
+    losses = _resume(_grid_file(folder, mark))
     points = torch.as_tensor(coordinates, dtype=surface.origin.dtype)
     both = [field.over(surface, part) for part in (0, 1)]
     while len(losses) < len(points):
         part = points[len(losses) : len(losses) + CHUNK]
         fresh = torch.stack([evaluate(part) for evaluate in both], dim=1).double().numpy()
         losses = np.concatenate([losses, fresh])
-        checkpoint.save(_grid_file(folder), {"losses": losses}, {"mark": mark})
+        checkpoint.save(_grid_file(folder, mark), {"losses": losses}, {"mark": mark})
         report(f"landscape: {len(losses)} of {len(points)} points")
     return losses.reshape(len(a), len(b), 2)
 
 
-def _grid_file(folder: Path) -> Path:
-    return folder / f"grid{checkpoint.SUFFIX}"
+def _grid_file(folder: Path, mark: str) -> Path:
+    return folder / f"grid-{mark[:16]}{checkpoint.SUFFIX}"
 
 
-def _resume(folder: Path, mark: str, count: int) -> Array:
-    if not _grid_file(folder).exists():
-        return np.empty((0, 2))
-    arrays, settings = checkpoint.load(_grid_file(folder))
-    if settings["mark"] != mark or len(arrays["losses"]) > count:
-        raise InputError("grid", _grid_file(folder), "belongs to other settings", "choose another --out, or delete it")
-    return arrays["losses"]
+def _resume(path: Path) -> Array:
+    return checkpoint.load(path)[0]["losses"] if path.exists() else np.empty((0, 2))
 
 
 @dataclass(frozen=True)

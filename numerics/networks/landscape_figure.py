@@ -66,7 +66,7 @@ def draw(ax: Axes, data: Landscape, part: int, norm: LogNorm) -> None:
         ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": COLOURS["law"], "linewidth": 1.1})
     ax.plot(*data.ends.T, "o", color=COLOURS["law"], markersize=4, label="branch ends")
     ax.plot(*data.openness[part].at, "w*", markersize=9, markeredgecolor="black", label="minimum")
-    for place in (0, len(data.steps) // 2, len(data.steps) - 1):
+    for place in _labelled(data):
         ax.annotate(
             f"{data.steps[place]}", data.trunk[place], (4, 4), textcoords="offset points", color="white", fontsize=7
         )
@@ -74,3 +74,10 @@ def draw(ax: Axes, data: Landscape, part: int, norm: LogNorm) -> None:
     ax.grid(False)
     if part == 0:
         ax.legend(loc="upper right", frameon=True, framealpha=0.7)
+
+
+def _labelled(data: Landscape) -> tuple[int, ...]:
+    """Checkpoints whose step is written beside them: first, middle, last; none where they all fall in one place."""
+    if np.ptp(data.trunk[:, 0]) < 0.2 * np.ptp(data.a):
+        return ()
+    return 0, len(data.steps) // 2, len(data.steps) - 1

@@ -92,13 +92,20 @@ def landscape(
     drawn = [on.coordinates(part).double().numpy() for part in (path, starts, ends)]
     a0, a1, b0, b1 = _limits(kind, on, path, drawn)
     a, b = np.linspace(a0, a1, points), np.linspace(b0, b1, points)
-    mark = hashlib.sha256(b"".join(part.numpy().tobytes() for part in (on.origin, on.axes, on.bend)) + a.tobytes())
     folder.mkdir(parents=True, exist_ok=True)
-    losses = grid_losses(field, on, a, b, folder=folder, mark=mark.hexdigest(), report=report)
+    losses = grid_losses(field, on, a, b, folder=folder, mark=_mark(field, on, a, b), report=report)
     valleys = tuple(openness(field, on, part, a, b, losses[:, :, part], above=above) for part in (0, 1))
     title = SURFACES[kind]
     shown = Landscape(a, b, losses, steps, drawn[0], drawn[1], drawn[2], (valleys[0], valleys[1]), title)
     return shown, gaps(field, on, torch.cat([path, ends])), on
+
+
+def _mark(field: Field, on: Surface, a: Array, b: Array) -> str:
+    """SHA-256 of all that decides a grid."""
+    digest = hashlib.sha256(str(field.model.module).encode() + field.loss.encode() + a.tobytes() + b.tobytes())
+    for part in (on.origin, on.axes, on.bend, *field.inputs, *field.targets):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _limits(kind: str, on: Surface, path: Tensor, drawn: list[Array]) -> tuple[float, float, float, float]:

@@ -79,7 +79,7 @@ def landscapes(
             points=points,
             above=level,
             seed=seed,
-            folder=folder / "state" / f"landscape-{kind}-{points}",
+            folder=folder / "state" / f"landscape-{kind}",
             report=report,
         )
         write_figure(folder / f"landscape-{kind}", landscape_figure.figure(shown))

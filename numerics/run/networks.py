@@ -56,7 +56,7 @@ def command(
     data_folder: Folder = None,
     kinds: Kinds = "fresh,minibatch,static,none",
     surfaces: Surfaces = "pca,curved,branches,filter",
-    level: Level = 0.05,
+    level: Level = 0.02,
     grid: Grid = 41,
     reset_momentum: Reset = False,
     seeds: Seeds = None,

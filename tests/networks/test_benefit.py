@@ -44,6 +44,8 @@ def test_one_seed_has_no_standard_error():
 def test_saturation_is_where_the_loss_stays_near_its_end():
     steps = np.array([10, 20, 40, 80, 160, 320, 640, 1280])
     observed = np.array([5.0, 2.0, 1.2, 1.02, 1.0, 1.01, 1.0, 1.0])
-    assert saturation(steps, observed, within=0.05) == 40
-    assert saturation(steps, observed, within=0.5) == 20
+    assert saturation(steps, observed, within=0.05) == 80
+    assert saturation(steps, observed, within=0.5) == 40
     assert saturation(steps, np.ones(8), within=0.05) == 10
+    with pytest.raises(InputError, match="trunk steps = 1280 end before the training loss saturates"):
+        saturation(steps, np.array([1, 1, 1, 1, 1, 1, 1, 1.5]), within=0.05)

@@ -126,8 +126,9 @@ def test_a_killed_grid_resumes_with_the_same_bits(tmp_path, monkeypatch):
     again = grid_losses(field, plane, axis, axis, folder=other, mark="x", report=lines.append)
     np.testing.assert_array_equal(again, whole)
     assert len(lines) == 2  # 32 of 81 points were there already
-    with pytest.raises(InputError, match="belongs to other settings"):
-        grid_losses(field, plane, axis, axis, folder=other, mark="y", report=lambda _: None)
+    (other / "grid-x.ckpt").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"grid-x\.ckpt is not a checkpoint"):
+        grid_losses(field, plane, axis, axis, folder=other, mark="x", report=lambda _: None)
 
 
 def test_openness_of_a_quadratic_is_its_curvature_ratio_and_its_ellipse():
