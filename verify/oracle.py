@@ -14,14 +14,13 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def predictor(u: FloatArray, depth: float) -> FloatArray:
-    """w = |u|^(D-1) u; complex u ``(d,)`` for complex steps."""
-    return np.asarray(np.sqrt(np.sum(u**2)) ** (depth - 1) * u)
+    """w = |u|^(D-1) u for u ``(..., d)``; complex for complex steps."""
+    return np.asarray(np.sqrt(np.sum(u**2, axis=-1, keepdims=True)) ** (depth - 1) * u)
 
 
 def jacobian(u: FloatArray, depth: float) -> FloatArray:
     """J ``(d, d)`` of w = F(u) by complex steps, exact to rounding."""
-    eye = np.eye(u.size)
-    return np.stack([predictor(u + 1e-30j * e, depth).imag * 1e30 for e in eye], axis=1)
+    return np.asarray(predictor(u + 1e-30j * np.eye(u.size), depth).imag.T * 1e30)
 
 
 def tangent_kernel(X: FloatArray, u: FloatArray, depth: float) -> FloatArray:

@@ -54,7 +54,7 @@ def paths(setup: Setup) -> dict[str, np.ndarray]:
 
 def _summary(setup: Setup, u: np.ndarray) -> np.ndarray:
     """nu, r and the train loss of u ``(R, d)``."""
-    w = np.array([oracle.predictor(point, setup.depth) for point in u])
+    w = oracle.predictor(u, setup.depth)
     return np.stack([u @ setup.direction, np.linalg.norm(u, axis=1), setup.problem.train_loss(w)])
 
 

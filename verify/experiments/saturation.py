@@ -30,7 +30,7 @@ def flow(setup: Setup, *, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndar
     typical = np.linalg.eigvalsh(setup.kernel0)[0] / setup.problem.n
     times = np.linspace(0, 12 / typical, 400)
     path = oracle.gradient_flow(setup.problem.X, setup.problem.y, u, setup.depth, times)
-    w = np.array([oracle.predictor(point, setup.depth) for point in path])
+    w = oracle.predictor(path, setup.depth)
     return times, path, setup.problem.train_loss(w)
 
 
