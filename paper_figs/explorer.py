@@ -1,0 +1,93 @@
+"""The explorer: `marimo run paper_figs/explorer.py`. Sliders move the law's curves at once; a button runs SGD on top."""
+
+import marimo
+
+app = marimo.App(width="full", app_title="latedecay explorer")
+
+
+@app.cell
+def _imports():
+    import sys
+    from pathlib import Path
+
+    import marimo as mo
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from paper_figs import explorer_law, explorer_panels
+
+    return explorer_law, explorer_panels, mo
+
+
+@app.cell
+def _sliders(mo):
+    def slider(label, start, stop, value, step=None, steps=None):
+        ranges = {"steps": steps} if steps is not None else {"start": start, "stop": stop, "step": step}
+        return mo.ui.slider(**ranges, value=value, label=label, show_value=True, full_width=True)
+
+    n = slider("rows n", 1, 20, 8, 1)
+    d = slider("dimension d", 4, 100, 30, 2)
+    depth = slider("depth D", 1, 6, 2.0, 0.25)
+    load = slider("η / stability limit", 0.05, 0.95, 0.6, 0.05)
+    batch = slider("batch B", 1, 64, 4, steps=[1, 2, 4, 8, 16, 32, 64])
+    sigma = slider("label noise σ", 0.01, 0.2, 0.08, steps=[0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2])
+    rho0 = slider("start ρ₀ / |w_mn|", 0.2, 3.0, 1.5, 0.1)
+    decay = slider("decay time, share of the run", 0.0, 1.0, 0.5, 0.02)
+    seed = mo.ui.number(0, 99, value=0, label="data seed")
+    run = mo.ui.run_button(label="Run SGD on top")
+    controls = mo.vstack([n, d, depth, load, batch, sigma, rho0, decay, seed, run])
+    return batch, controls, d, decay, depth, load, n, rho0, run, seed, sigma
+
+
+@app.cell
+def _law(batch, d, decay, depth, explorer_law, load, n, rho0, seed, sigma):
+    import time
+
+    setting = explorer_law.Setting(
+        n=n.value,
+        d=max(d.value, n.value + 2),
+        depth=depth.value,
+        load=load.value,
+        batch=batch.value,
+        sigma=sigma.value,
+        rho0=rho0.value,
+        decay=decay.value,
+        seed=int(seed.value),
+    )
+    began = time.perf_counter()
+    curves = explorer_law.curves(setting)
+    milliseconds = 1e3 * (time.perf_counter() - began)
+    return curves, milliseconds, setting
+
+
+@app.cell
+def _simulation(curves, explorer_law, mo, run, setting):
+    simulated, note = None, ""
+    if run.value:
+        if curves.horizon > explorer_law.MOST_STEPS:
+            note = f"SGD would take {curves.horizon:,.0f} steps: raise σ or η, or the start."
+        else:
+            with mo.status.spinner("running SGD"):
+                simulated = explorer_law.simulated(setting)
+            note = f"SGD: 16 runs of {curves.horizon:,.0f} steps, bars ± 2 standard errors."
+    return note, simulated
+
+
+@app.cell
+def _page(controls, curves, depth, explorer_panels, milliseconds, mo, note, setting, simulated):
+    figures = mo.Html(
+        '<div id="panels" style="display:flex;flex-wrap:wrap;gap:8px">'
+        + explorer_panels.panels(curves, simulated)
+        + explorer_panels.landscape(depth.value)
+        + "</div>"
+    )
+    words = mo.Html(
+        f'<p id="sentence">{explorer_panels.sentence(setting, curves)} {note}</p>'
+        f'<p style="color:#777" id="timing">law in {milliseconds:.0f} ms</p>'
+    )
+    head = mo.md("# When to decay the learning rate")
+    mo.vstack([head, mo.hstack([controls, mo.vstack([figures, words])], widths=[1, 4], align="start")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
