@@ -283,10 +283,11 @@ class _Plan:
             return ["sigma = 0: without label noise nothing drifts; when to decay makes no difference"]
         if not self.moves:
             return ["one curvature everywhere (depth 1): nothing drifts; when to decay makes no difference"]
-        state = law.state(self.advisor.rho0, self.eta)
-        if max(abs(state.lag), state.spread) > 0.1:
-            size = f"terms of relative size {max(abs(state.lag), state.spread):.2g}"
-            found.append(f"outside conditions: the law neglects {size}; lower sigma or eta for a sharper answer")
+        state, y = law.state(self.advisor.rho0, self.eta), law.manifold.y
+        size = max(abs(state.lag), 2 * len(y) * state.floor / float(y @ y))  # the latter is the predictions' own spread
+        if size > 0.1:
+            what = f"the law neglects terms of relative size {size:.2g}"
+            found.append(f"outside conditions: {what}; lower sigma or eta for a sharper answer")
         if np.isfinite(self.large.diverges):
             where = f"at step {self.large.diverges:,.0f} it meets the stability limit"
             found.append(f"the drift leads outwards from rho0; {where}")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numerics.schedules.bench_report import Result
     from numerics.schedules.bench_tasks import Task
 
+_NAMES = str.maketrans({" ": "-", "%": None, ",": None})  # of result files
+
 Tasks = Annotated[str, typer.Option(help="comma-separated parts of task names; all by default")]
 Seeds = Annotated[int, typer.Option(help="paired seeds")]
 Seed = Annotated[int, typer.Option(help="first seed")]
@@ -87,7 +89,7 @@ def run_task(task: "Task", seeds: tuple[int, ...], folder: Path) -> list[dict[st
     rows = []
     for policy in POLICIES:
         settings = json.loads(json.dumps({"task": vars(task), "seeds": seeds, "policy": _settings_of(policy)}))
-        path = folder / f"{task.name} {policy}.json".replace(" ", "-").replace("%", "")
+        path = folder / f"{task.name} {policy}.json".translate(_NAMES)
         row = _kept(path, settings)
         if row is None:
             row = json.loads(json.dumps(_run_policy(task, split, seeds, policy).record()))
@@ -98,10 +100,13 @@ def run_task(task: "Task", seeds: tuple[int, ...], folder: Path) -> list[dict[st
 
 
 def _settings_of(policy: str) -> dict[str, Any]:
-    """What a kept result must agree with besides the task: our rule may change."""
+    """What a kept result must agree with besides the task: our rule may change, and what counts as a rise."""
+    from numerics.schedules import monitor
     from numerics.schedules.rule import Rule
 
-    return {"name": policy, **({"rule": vars(Rule())} if policy == "late decay" else {})}
+    own = {"rule": vars(Rule())} if policy.startswith("late decay") else {}
+    looks = {"rise": monitor.RISE, "window": monitor.WINDOW} if policy == "late decay" else {}
+    return {"name": policy, **own, **looks}
 
 
 def _kept(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ from numerics.schedules.rule import Rule
 
 Array = NDArray[np.float64]
 PROBES = 4
+#: looks at the validation loss per run, for the policies that look
+LOOKS = 50
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class Closed:
 
 
 class Late:
-    """Our `Controller`, one per replica, with its curvature probes."""
+    """Our `Controller`, one per replica, with its curvature probes; it may look at held-out data as often as `Plateau`."""
 
-    def __init__(self, stack: Any, rule: Rule) -> None:
+    def __init__(self, stack: Any, rule: Rule, *, looks: bool) -> None:
+        self.every = max(1, stack.task.steps // LOOKS) if looks else 0
         residuals = len(stack.split.x) * stack.split.y.shape[1]
         effective = stack.rates / (1 - stack.task.momentum)
         self.controllers = [Controller(rule, eta=float(e), residuals=residuals, probes=PROBES) for e in effective]
@@ -46,6 +49,11 @@ class Late:
         """Advance every controller; probe those that are due."""
         for controller, loss in zip(self.controllers, losses.tolist(), strict=True):
             controller.advance(loss)
+        if self.every and (step + 1) % self.every == 0:
+            for controller, held in zip(
+                self.controllers, watched.stack.losses(watched.theta, held="valid"), strict=True
+            ):
+                controller.looked(float(held))
         due = [k for k, controller in enumerate(self.controllers) if controller.probe_due]
         if due:
             for k, values in zip(due, watched.stack.traces(watched.theta[due], PROBES), strict=True):
@@ -56,7 +64,7 @@ class Plateau:
     """torch's ReduceLROnPlateau on the validation loss, seen 50 times a run: factor 0.1, patience 5 looks."""
 
     def __init__(self, stack: Any) -> None:
-        self.every = max(1, stack.task.steps // 50)
+        self.every = max(1, stack.task.steps // LOOKS)
         self.optimizers = [torch.optim.SGD([torch.zeros(1)], lr=1.0) for _ in range(stack.count)]
         kind = torch.optim.lr_scheduler.ReduceLROnPlateau
         self.schedulers = [kind(optimizer, factor=0.1, patience=5) for optimizer in self.optimizers]
@@ -77,7 +85,8 @@ def _wsd(fraction: float) -> Callable[[Any], Any]:
 
 
 POLICIES: dict[str, Callable[[Any], Any]] = {
-    "late decay": lambda stack: Late(stack, Rule(total=stack.task.steps)),
+    "late decay": lambda stack: Late(stack, Rule(total=stack.task.steps), looks=True),
+    "late decay, blind": lambda stack: Late(stack, Rule(total=stack.task.steps), looks=False),
     "constant": lambda stack: Closed(Constant(1.0)),
     "cosine": lambda stack: Closed(Cosine(1.0, stack.task.steps, 0.0)),
     "linear": lambda stack: Closed(Linear(1.0, stack.task.steps, 0.0)),

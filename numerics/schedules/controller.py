@@ -4,7 +4,7 @@ import math
 from typing import Any, Literal
 
 from numerics.errors import InputError
-from numerics.schedules.monitor import LossRecord, TraceRecord
+from numerics.schedules.monitor import HeldOutRecord, LossRecord, TraceRecord
 from numerics.schedules.rule import Rule
 
 Phase = Literal["I", "II", "cooldown", "done"]
@@ -28,7 +28,7 @@ class Controller:
             raise InputError("total", None, "leaves the decay to the monitor, which has no curvature to go by", remedy)
         self.rule, self.eta, self.residuals, self.probes = rule, eta, residuals, probes
         self.relaxes = True  # whether residuals/(eta tr H) is a time: not for optimizers that rescale gradients
-        self.losses, self.traces = LossRecord(), TraceRecord()
+        self.losses, self.traces, self.held_out = LossRecord(), TraceRecord(), HeldOutRecord()
         self.step, self.next_probe, self.next_look = 0, self._interval(0), 0
         self.decay_at: int | None = None
         self.cooldown: int | None = None
@@ -49,6 +49,16 @@ class Controller:
         self.next_probe = self.step + self._interval(self.step)
         if self.rule.total is None and self.decay_at is None and self.step > self.rule.warmup and self.drift_is_over:
             self._begin(self.step, self.rule.cooldown(self.relaxation, self.step))
+
+    def looked(self, loss: float) -> None:
+        """A held-out loss: once it is shown to rise, the stable phase has had its best point, and the cooldown begins.
+
+        It is then the shortest that the rule allows, in units of the steps so far: every further step does harm.
+        """
+        if self.decay_at is None:
+            self.held_out.add(loss)
+            if self.held_out.rises and self.step > self.rule.warmup:
+                self._begin(self.step, self.rule.cooldown(0.0, self.step, budgeted=False))
 
     def advance(self, loss: float | None) -> None:
         """One training step was taken, with this loss; decide whether the next one begins the cooldown."""
@@ -109,6 +119,8 @@ class Controller:
         """What the monitor has to say, in one line."""
         if self.step > 0 and self.losses.filled == 0 and not self.losses.means:
             return "no loss was shown: call observe(loss) at every step"
+        if self.held_out.rises:
+            return f"the held-out loss had begun to rise: decay at step {self.decay_at}"
         if self.losses.gone or (self.phase_one_end is None and self.step > 0):
             fall = self.losses.fall()
             shown = "too few steps to tell" if fall is None else f"{fall.value:.0%} over the last half of the run"
@@ -133,6 +145,7 @@ class Controller:
         return {
             **{name: getattr(self, name) for name in _KEPT},
             "losses": dict(vars(self.losses), means=list(self.losses.means)),
+            "held_out": list(self.held_out.values),
             "traces": {"steps": list(self.traces.steps), "values": [list(row) for row in self.traces.values]},
         }
 
@@ -141,5 +154,6 @@ class Controller:
         for name in _KEPT:
             setattr(self, name, state[name])
         vars(self.losses).update(dict(state["losses"], means=list(state["losses"]["means"])))
+        self.held_out.values = list(state["held_out"])
         self.traces.steps = list(state["traces"]["steps"])
         self.traces.values = [list(row) for row in state["traces"]["values"]]

@@ -53,6 +53,10 @@ class LateDecay(LRScheduler):
         """Show the training loss of a step (of each part of it, where gradients are accumulated)."""
         self._shown.append(float(loss.detach()) if isinstance(loss, Tensor) else float(loss))
 
+    def look(self, held_out_loss: Tensor | float) -> None:
+        """Show a held-out loss, now and then: when it begins to rise the decay begins, whatever the budget."""
+        self.controller.looked(float(held_out_loss))
+
     def step(self, epoch: int | None = None) -> None:
         """After every optimizer step: set the learning rate of the next one."""
         if epoch is not None:

@@ -1,7 +1,7 @@
 """What a run says about its phase: the loss at its floor (Phase I over), and tr H drifting down (Phase II).
 
 Two records of bounded size, both plain lists so that any checkpoint can hold them: block means of the training loss, and
-curvature probes at growing intervals. Each question is answered with a one-sided 95 % confidence bound.
+curvature probes at growing intervals; and, where the user looks at held-out data, those losses. Each question is answered with a one-sided 95 % confidence bound.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,10 @@ FALL = 0.15
 FALL_OF_ALL = 0.05
 #: a loss below this fraction of its start counts as gone: what is left is rounding
 GONE = 1e-8
+#: looks at held-out data per mean
+WINDOW = 3
+#: standard errors by which held-out means must rise: many pairs are compared, and looks are not quite independent
+RISE = 4.0
 _LEVEL = 0.95
 _FEWEST_BLOCKS = 12
 _FEWEST_PROBES = 4
@@ -125,3 +129,27 @@ class TraceRecord:
         between = slopes.std(ddof=1) / np.sqrt(len(slopes)) if len(slopes) > 1 else 0.0
         half = max(fit.upper, float(between * t.ppf(_LEVEL, max(len(slopes) - 1, 1))))
         return Bound(-np.log(2) * fit.value, np.log(2) * max(fit.sem, between), np.log(2) * (half - fit.value))
+
+
+class HeldOutRecord:
+    """Held-out losses, where the user looks at them: has the best point of the stable phase passed (C8)?"""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def add(self, loss: float) -> None:
+        """The next look."""
+        self.values.append(loss)
+
+    @property
+    def rises(self) -> bool:
+        """The mean of the last looks exceeds the best earlier mean of as many by RISE standard errors.
+
+        The error is that between neighbouring looks, so a trend does not count as noise.
+        """
+        values = np.array(self.values)
+        if len(values) < 2 * WINDOW + 1 or not np.all(np.isfinite(values)):
+            return False
+        means = np.convolve(values, np.full(WINDOW, 1 / WINDOW), mode="valid")
+        noise = np.sqrt(np.mean(np.diff(values) ** 2) / 2 * 2 / WINDOW)
+        return bool(means[-1] - means[:-WINDOW].min() > RISE * noise)

@@ -69,11 +69,12 @@ class Rule:
         """With a budget: the step at which the cooldown's length must be known."""
         return None if self.total is None else self.total - self.longest_cooldown
 
-    def cooldown(self, relaxation: float | None, decay_at: int) -> int:
+    def cooldown(self, relaxation: float | None, decay_at: int, *, budgeted: bool = True) -> int:
         """Steps of the cooldown, from the relaxation time in steps at the large learning rate (None: unknown, the longest)."""
-        unit = decay_at if self.total is None else self.total
+        unit = decay_at if self.total is None or not budgeted else self.total
         wanted = float("inf") if relaxation is None else self.foldings * relaxation / _AREA[self.shape]
-        return max(1, round(min(max(wanted, self.shortest * unit), self.longest * unit)))
+        length = max(1, round(min(max(wanted, self.shortest * unit), self.longest * unit)))
+        return length if self.total is None or budgeted else min(length, self.total - decay_at)
 
     def factor(self, step: int, decay_at: int | None, cooldown: int | None) -> float:
         """The learning rate of a step over the large one, in closed form; before the decision ``decay_at`` is None."""

@@ -27,7 +27,9 @@ def late_decay_trainer(rule: "Rule", *, probe: "TraceProbe | None" = None, base:
                 raise InputError(
                     "total", rule.total, was, "give optimizer steps, not epochs: epochs times steps per epoch"
                 )
-            self.lr_scheduler = LateDecay(optimizer or self.optimizer, rule, probe=probe)
+            wrapped = self.optimizer if optimizer is None else optimizer
+            own = getattr(wrapped, "optimizer", wrapped)  # out of accelerate's wrapper
+            self.lr_scheduler = LateDecay(own, rule, probe=probe)
             return self.lr_scheduler
 
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
