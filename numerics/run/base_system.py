@@ -19,7 +19,6 @@ from numerics.sgd import Model, Noise, simulate
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Curve = tuple[FloatArray, FloatArray]
 
 _MAX_AUTO_STEPS = 2e9
 MIN_AUTO_STEPS = 2000
@@ -135,8 +134,8 @@ class System(ABC):
         """The floor where the flow ends."""
 
     @abstractmethod
-    def floor_after(self, flow: Flow, table: dict[str, FloatArray], steps: IntArray, late: IntArray) -> Curve:
-        """Steps and floor along the slow path through the records ``late`` of a run that began off the manifold."""
+    def path_after(self, states: FloatArray, steps: IntArray) -> SlowPath:
+        """The law at increasing steps from the mean of the states that SGD has at steps[0]."""
 
     @abstractmethod
     def slowest_mode_rate(self, state: FloatArray) -> tuple[float, float]:

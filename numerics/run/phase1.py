@@ -12,6 +12,7 @@ from numerics.plotting import COLOURS, band, binned, letter, new_figure, points
 from numerics.run.phase2 import LOSS_RESOLUTION, conditions, stability_check
 from numerics.run.report import Outcome
 from numerics.run.system import System
+from numerics.scalar_law import SlowPath
 from numerics.schedule import Constant
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ IntArray = npt.NDArray[np.int64]
 
 #: steps after saturation, in units of the longest that saturation may take: they show the floor
 _AFTER = 3.0
-_SEARCHES = 6
+_SHORTEST = 20_000
+_SEARCHES = 24
+_LAW_POINTS = 100
 
 
 def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any]) -> Outcome:
@@ -31,30 +34,38 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
     states = system.random_states()
     flow = _flow_to_floor(system, states[0])
     bound = _longest_saturation(system, flow)
-    total = int((1 + _AFTER) * bound) if system.settings.steps == "auto" else system.settings.steps
+    total = max(int((1 + _AFTER) * bound), _SHORTEST) if system.settings.steps == "auto" else system.settings.steps
     steps = _step_numbers(total, system.settings.records)
     schedule = Constant(system.eta)
     begin(total)
-    simulation = system.simulate(states, schedule, steps, tick)
-    floor = system.floor_after(flow, simulation, steps, np.flatnonzero(steps >= min(bound, total // 2)))
-    found = checks(system, flow, bound, steps, simulation, floor) if system.stable else [stability_check(simulation)]
+    split = steps[np.searchsorted(steps, min(bound, total // 2))]
+    falling = system.simulate(states, schedule, steps[steps <= split], tick)
+    law = _law_after(system, states, steps[steps >= split]) if system.stable else None
+    at_floor = system.simulate(states, schedule, steps[steps >= split], tick)
+    simulation = {name: np.concatenate([falling[name], at_floor[name][1:]]) for name in falling}
+    found = [stability_check(simulation)] if law is None else checks(system, flow, bound, steps, simulation, law)
     time = flow.time / system.eta
     return Outcome(
         system=system,
         eta=system.eta,
-        schedule={"steps": total},
+        schedule={"steps": total, "decay_at": None},
         step=steps,
         simulation=simulation,
-        law=None,
+        law=law,
         checks=found,
         draw=draw,
         notes=[system.selection_text()],
         curves={
             "gradient_flow_loss": (time, flow.loss),
             "saturation_bound": (time, flow.loss[0] * np.exp(-2 * flow.slowest_rate * flow.time)),
-            "floor": floor,
         },
     )
+
+
+def _law_after(system: System, states: FloatArray, steps: IntArray) -> SlowPath:
+    """The law from where saturation leaves the replicas, at no more than a hundred of the steps."""
+    chosen = steps[np.unique(np.linspace(0, len(steps) - 1, _LAW_POINTS).astype(np.int64))]
+    return system.path_after(states, chosen)
 
 
 def _step_numbers(total: int, records: int) -> IntArray:
@@ -67,7 +78,7 @@ def _step_numbers(total: int, records: int) -> IntArray:
 def _flow_to_floor(system: System, state: FloatArray) -> Flow:
     """Gradient flow, followed until its loss is below the floor of SGD."""
     duration = 20 * system.eta
-    for _ in range(_SEARCHES * 4):
+    for _ in range(_SEARCHES):
         times = np.concatenate([[0.0], np.geomspace(duration * 1e-5, duration, 240)])
         flow = system.flow(state, times)
         if flow.loss[-1] < 0.1 * _floor(system, flow):
@@ -93,7 +104,7 @@ def checks(
     bound: float,
     steps: IntArray,
     simulation: dict[str, FloatArray],
-    floor: tuple[FloatArray, FloatArray],
+    law: SlowPath,
 ) -> list[Check]:
     """C1 on the flow and on SGD, C2 after saturation."""
     critical = critical_value(3, system.settings.replicas)
@@ -110,8 +121,8 @@ def checks(
     )
     return [
         along,
-        _saturation_check(system, bound, steps, simulation, floor, critical),
-        _floor_check(system, steps, simulation, floor, critical),
+        _saturation_check(system, bound, steps, simulation, law, critical),
+        _floor_check(system, steps, simulation, law, critical),
     ]
 
 
@@ -120,11 +131,11 @@ def _saturation_check(
     bound: float,
     steps: IntArray,
     simulation: dict[str, FloatArray],
-    floor: tuple[FloatArray, FloatArray],
+    law: SlowPath,
     critical: float,
 ) -> Check:
     """The first record at which each replica's loss is at its floor comes before the bound."""
-    reached = simulation["loss"] <= floor[1][0]
+    reached = simulation["loss"] <= law.floor[0]
     first = np.where(reached.any(axis=0), steps[np.argmax(reached, axis=0)].astype(float), np.inf)
     mean, sem = mean_and_sem(first)
     margin = Margin(rounding=1.0, model=float(np.max(np.diff(steps))))
@@ -145,11 +156,11 @@ def _floor_check(
     system: System,
     steps: IntArray,
     simulation: dict[str, FloatArray],
-    floor: tuple[FloatArray, FloatArray],
+    law: SlowPath,
     critical: float,
 ) -> Check:
-    late = steps >= floor[0][0]
-    predicted = float(np.mean(np.interp(steps[late], *floor)))
+    late = steps >= law.step[0]
+    predicted = float(np.mean(np.interp(steps[late], law.step, law.floor)))
     mean, sem = mean_and_sem(np.mean(simulation["loss"][late], axis=0))
     margin = Margin(resolution=LOSS_RESOLUTION * predicted)
     return Check(
@@ -168,7 +179,7 @@ def draw(outcome: Outcome) -> "Figure":
     """Train loss against steps, on a logarithmic and on a linear scale of time."""
     figure, axes = new_figure(1, 2, height=3.0)
     step, (mean, sem) = outcome.step, outcome.mean("loss")
-    floor_from = outcome.curves["floor"][0][0]
+    floor_from = outcome.step[-1] // 2 if outcome.law is None else outcome.law.step[0]
     falling = (step > 0) & (step <= floor_from)
     band(
         axes[0], step[falling], mean[falling], sem[falling], label=f"SGD, mean of {outcome.settings.replicas} ± 2 s.e."
@@ -187,7 +198,8 @@ def draw(outcome: Outcome) -> "Figure":
         axes[1].set_ylim(0, 2 * float(np.nanmean(values)))
     axes[1].set_title("... at the predicted floor")
     for ax in axes:
-        ax.plot(*outcome.curves["floor"], color=COLOURS["law"], label="floor by the law (C2)")
+        if outcome.law is not None:
+            ax.plot(outcome.law.step, outcome.law.floor, color=COLOURS["law"], label="floor by the law (C2)")
         ax.set_xlabel("SGD step")
         ax.set_ylabel("train loss")
         ax.legend()

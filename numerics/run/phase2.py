@@ -45,7 +45,7 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
     return Outcome(
         system=system,
         eta=system.eta,
-        schedule={"steps": total},
+        schedule={"steps": total, "decay_at": None},
         step=steps,
         simulation=simulation,
         law=law,

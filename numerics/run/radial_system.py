@@ -7,7 +7,7 @@ import numpy as np
 
 from numerics import start
 from numerics.gradient_flow import Flow, radial_flow
-from numerics.run.base_system import MIN_AUTO_STEPS, Curve, FloatArray, IntArray, System, slowest_mode_rate
+from numerics.run.base_system import MIN_AUTO_STEPS, FloatArray, IntArray, System, slowest_mode_rate
 from numerics.run.settings import AUTO_RHO
 from numerics.scalar_law import RadialLaw, RadialManifold, SlowPath
 from numerics.schedule import Constant, Schedule
@@ -66,12 +66,10 @@ class RadialSystem(System):
         """The floor where the flow ends."""
         return self.law.state(self._rho_of(flow.end), self.eta).floor
 
-    def floor_after(self, flow: Flow, table: dict[str, FloatArray], steps: IntArray, late: IntArray) -> Curve:
-        """Steps and floor along the slow path that leaves from the rho observed at the first late record."""
-        if not self.stable:
-            return steps[late].astype(float), np.full(len(late), np.nan)
-        rho = float(np.nanmean(table["rho_slow"][late[0]]))
-        return steps[late].astype(float), self.law.path(rho, Constant(self.eta), steps[late]).floor
+    def path_after(self, states: FloatArray, steps: IntArray) -> SlowPath:
+        """The law from the mean of the replicas' relaxed rho."""
+        rho = float(np.nanmean(self.slow_rho(self.model.observe(states))))
+        return self._with_test_loss(self.law.path(rho, Constant(self.eta), steps), Constant(self.eta))
 
     def slowest_mode_rate(self, state: FloatArray) -> tuple[float, float]:
         """Rate at which the slowest residual mode dies out without noise, from a state; and lambda_min(K) (C7)."""
@@ -101,8 +99,10 @@ class RadialSystem(System):
 
     def path(self, schedule: Schedule, steps: IntArray) -> SlowPath:
         """The law from rho0."""
-        path = self.law.path(self.rho0, schedule, steps)
-        pairs = zip(path.rho, schedule(steps), strict=True)
+        return self._with_test_loss(self.law.path(self.rho0, schedule, steps), schedule)
+
+    def _with_test_loss(self, path: SlowPath, schedule: Schedule) -> SlowPath:
+        pairs = zip(path.rho, schedule(path.step), strict=True)
         return replace(path, test_loss=np.array([self.test_loss(rho, float(eta)) for rho, eta in pairs]))
 
     def test_loss(self, rho: float, eta: float) -> float:

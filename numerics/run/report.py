@@ -113,6 +113,7 @@ def summary(outcome: Outcome, started: float) -> dict[str, object]:
         **outcome.settings.model_dump(exclude={"job"}),
         **outcome.schedule,
         "eta": outcome.eta,
+        "n": system.problem.n,
         "rho0": system.rho0,
     }
     simulation: dict[str, object] = {"step": outcome.step, "diverged": outcome.diverged}

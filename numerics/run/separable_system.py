@@ -7,7 +7,7 @@ import numpy as np
 
 from numerics import noise_floor, start
 from numerics.gradient_flow import Flow, separable_flow
-from numerics.run.base_system import Curve, FloatArray, IntArray, System, slowest_mode_rate
+from numerics.run.base_system import FloatArray, IntArray, System, slowest_mode_rate
 from numerics.run.settings import AUTO_RHO
 from numerics.scalar_law import SlowPath
 from numerics.schedule import Constant, Schedule
@@ -65,13 +65,10 @@ class SeparableSystem(System):
         """The floor where the flow ends."""
         return noise_floor.floor(flow.kernel[-1], eta=self.eta, batch=self.settings.batch, sigma=self.settings.sigma)
 
-    def floor_after(self, flow: Flow, table: dict[str, FloatArray], steps: IntArray, late: IntArray) -> Curve:
-        """Steps and floor along the slow path that leaves from the flow's end at step 0."""
-        if not self.stable:
-            return steps[late].astype(float), np.full(len(late), np.nan)
-        u0 = self.law.onto_manifold(flow.end)
-        path = self.law.path(u0, Constant(self.eta), np.append(0, steps[late]))
-        return steps[late].astype(float), path.floor[1:]
+    def path_after(self, states: FloatArray, steps: IntArray) -> SlowPath:
+        """The law from the point of the manifold next to the replicas' mean."""
+        mean = np.nanmean(states, axis=0).ravel()
+        return self.law.path(self.law.onto_manifold(mean), Constant(self.eta), steps)
 
     def slowest_mode_rate(self, state: FloatArray) -> tuple[float, float]:
         """Rate at which the slowest residual mode dies out without noise, from a state; and lambda_min(K) (C7)."""
