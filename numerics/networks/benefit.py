@@ -80,15 +80,13 @@ def _rank_correlation(first: NDArray[Any], second: Array) -> float:
     return float(stats.spearmanr(first, second).statistic)
 
 
-def saturation(steps: NDArray[np.int64], observed: Array, *, within: float) -> int:
+def saturation(steps: NDArray[np.int64], observed: Array, *, within: float) -> int | None:
     """The first of ``steps (m,)`` from which the observed loss ``(m,)`` stays within the share ``within`` of its end.
 
-    ``observed[k]`` is the mean over the steps from ``steps[k − 1]`` to ``steps[k]``; the end is the last quarter's mean.
-    Raises InputError where it never settles.
+    ``observed[k]`` is the mean from ``steps[k − 1]`` to ``steps[k]``; the end is the mean of the last quarter.
+    None where it never settles.
     """
     end = observed[-max(1, len(observed) // 4) :].mean()
     off = np.flatnonzero(observed > end * (1 + within))
     first = int(off[-1]) + 1 if len(off) else 0
-    if first == len(steps):
-        raise InputError("trunk steps", int(steps[-1]), "end before the training loss saturates", "train longer")
-    return int(steps[first])
+    return int(steps[first]) if first < len(steps) else None

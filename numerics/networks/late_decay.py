@@ -96,7 +96,7 @@ def measure(experiment: Experiment) -> LateDecay:
         for place, name in enumerate(names):
             final[name], accuracies[name], at_decay[name] = loss[:, place], share[:, place], before[:, place]
         trunks.update(_trunks(run, names))
-    saturated = _saturation(experiment)
+    saturated, settled = _saturation(experiment)
     order, later = experiment.names, steps > 0
     benefits = {
         name: benefit(steps[later], final[name][later], at_decay[name][later], saturated=saturated) for name in order
@@ -109,6 +109,7 @@ def measure(experiment: Experiment) -> LateDecay:
         at_decay={name: at_decay[name] for name in order},
         benefits=benefits,
         saturated=saturated,
+        settled=settled,
     )
 
 
@@ -122,19 +123,21 @@ def _trunks(run: Run, names: tuple[str, ...]) -> dict[str, Trunk]:
     return {name: Trunk(steps, train_loss[:, place], test_loss[:, place]) for place, name in enumerate(names)}
 
 
-def _saturation(experiment: Experiment) -> int:
-    """The first decay step at or after which the observed training loss of the first kind has saturated."""
+def _saturation(experiment: Experiment) -> tuple[int, bool]:
+    """The first decay step at which the observed training loss of the first kind has saturated, and True.
+
+    Where that leaves fewer than two decays, the first decay step and False.
+    """
     kind = experiment.names[0]
     run, place = experiment.find(kind)
     steps, observed = run.observed_losses()
     seeds = len(run.plan.seeds)
     mean = observed[:, place * seeds : (place + 1) * seeds].mean(axis=1)
     step = saturation(steps, mean, within=SATURATED_WITHIN)
-    later = [decay for decay in run.plan.decay_steps if decay >= step]
-    if len(later) < 2:
-        rule = f"is reached only at step {step}, after the decays"
-        raise InputError("saturation", step, rule, "train the trunk longer")
-    return later[0]
+    later = [decay for decay in run.plan.decay_steps if step is not None and decay >= step]
+    if len(later) >= 2:
+        return later[0], True
+    return min(decay for decay in run.plan.decay_steps if decay > 0), False
 
 
 def checkpoints(experiment: Experiment, kind: str) -> tuple[NDArray[np.int64], torch.Tensor, torch.Tensor]:

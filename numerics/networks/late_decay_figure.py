@@ -30,7 +30,10 @@ class Trunk:
 
 @dataclass(frozen=True)
 class LateDecay:
-    """What the figure shows: per kind its trunk, benefit, final accuracy ``(k, seeds)`` and losses ``(k, seeds)``."""
+    """What the figure shows: per kind its trunk, benefit, final accuracy ``(k, seeds)`` and losses ``(k, seeds)``.
+
+    ``saturated``: the decay step from which changes are counted; ``settled``: whether the training loss was saturated.
+    """
 
     trunks: dict[str, Trunk]
     steps: NDArray[np.int64]
@@ -39,6 +42,7 @@ class LateDecay:
     at_decay: dict[str, Array]
     benefits: dict[str, Benefit]
     saturated: int
+    settled: bool
 
 
 def draw_trunk(ax: Axes, data: LateDecay) -> None:
@@ -57,13 +61,13 @@ def draw_trunk(ax: Axes, data: LateDecay) -> None:
 def draw_final(ax: Axes, data: LateDecay) -> None:
     """Final test loss against the decay step, mean and 95 % interval over seeds."""
     _draw_against_decay(ax, data, data.final)
-    ax.set(yscale="log", ylabel="test loss after decay", title="the later the decay, the lower the test loss")
+    ax.set(yscale="log", ylabel="test loss after decay", title="test loss after a decay at each step")
 
 
 def draw_accuracy(ax: Axes, data: LateDecay) -> None:
     """Final test accuracy against the decay step."""
     _draw_against_decay(ax, data, data.accuracy, scale=100.0)
-    ax.set(ylabel="test accuracy after decay (%)", title="accuracy")
+    ax.set(ylabel="test accuracy after decay (%)", title="accuracy after a decay at each step")
 
 
 def draw_relation(ax: Axes, data: LateDecay) -> None:
@@ -89,5 +93,7 @@ def _draw_against_decay(ax: Axes, data: LateDecay, values: dict[str, Array], sca
 
 
 def _mark_saturation(ax: Axes, data: LateDecay) -> None:
+    if not data.settled:
+        return
     ax.axvline(data.saturated, color=COLOURS["reference"], linestyle=":", linewidth=1.2)
     ax.text(data.saturated, 1.0, " saturated", transform=ax.get_xaxis_transform(), va="top", fontsize=7)

@@ -95,13 +95,21 @@ def lines(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> l
         f"\n{configuration.name}: {counts}, p = {experiment.runs[0].model.size}, eta = {configuration.eta:g}, "
         f"momentum {configuration.momentum:g}, B = {configuration.batch}, noise {configuration.noise:g}, "
         f"{configuration.seeds} paired seeds",
-        f"training loss saturated (within {SATURATED_WITHIN:.0%} of its end) from decay step {data.saturated} on",
+        _saturation_line(data),
     ]
     for kind in experiment.names:
         text += _benefit_lines(data, kind)
     for name, entry in drawn.items():
         text += _landscape_lines(name, entry)
     return text
+
+
+def _saturation_line(data: LateDecay) -> str:
+    if data.settled:
+        return f"training loss saturated (within {SATURATED_WITHIN:.0%} of its end) from decay step {data.saturated} on"
+    return (
+        f"training loss NOT saturated two decays before the end: changes are counted from decay step {data.saturated}"
+    )
 
 
 def _benefit_lines(data: LateDecay, kind: str) -> list[str]:
@@ -114,7 +122,7 @@ def _benefit_lines(data: LateDecay, kind: str) -> list[str]:
         rows.append(f"  {step:>9d}  {loss.mean():.4f} ± {sem:.4f}   {share.mean():.1%}")
     change = found.change
     interval = f"95 % interval {change.low:+.1%} … {change.high:+.1%}"
-    rows.append(f"  from saturation to the last decay: {change.mean:+.1%} ({interval})")
+    rows.append(f"  from decay step {data.saturated} to the last: {change.mean:+.1%} ({interval})")
     rows.append(
         f"  decay steps {found.steps[0]} … {found.steps[-1]}: falls at every one: {'yes' if found.monotone else 'no'}; "
         f"rank correlation {found.correlation:.3f} (seed means), {found.per_seed:.3f} ± {found.per_seed_sem:.3f} "
@@ -151,7 +159,7 @@ def summary(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) ->
             "kinds": experiment.names,
             "plan": asdict(experiment.runs[0].plan),
         },
-        "saturation": {"within": SATURATED_WITHIN, "decay_step": data.saturated},
+        "saturation": {"within": SATURATED_WITHIN, "decay_step": data.saturated, "reached": data.settled},
         "late_decay": {
             kind: {
                 **asdict(found),

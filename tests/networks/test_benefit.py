@@ -47,5 +47,4 @@ def test_saturation_is_where_the_loss_stays_near_its_end():
     assert saturation(steps, observed, within=0.05) == 80
     assert saturation(steps, observed, within=0.5) == 40
     assert saturation(steps, np.ones(8), within=0.05) == 10
-    with pytest.raises(InputError, match="trunk steps = 1280 end before the training loss saturates"):
-        saturation(steps, np.array([1, 1, 1, 1, 1, 1, 1, 1.5]), within=0.05)
+    assert saturation(steps, np.array([1, 1, 1, 1, 1, 1, 1, 1.5]), within=0.05) is None
