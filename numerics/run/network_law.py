@@ -102,7 +102,7 @@ def run(
 
     from numerics.files import prepare_folder, write_figure, write_json, write_netcdf
     from numerics.networks import law_comparison, law_figure, law_report
-    from numerics.networks.provenance import provenance
+    from numerics.provenance import provenance
 
     started = time.perf_counter()
     if threads < 1:
@@ -118,5 +118,7 @@ def run(
     write_figure(folder / "network-law", law_figure.figure(found, curve))
     write_netcdf(folder / "network-law.nc", law_report.dataset(found, curve))
     record = law_report.summary(bench, found, curve, rows)
-    write_json(folder / "summary.json", {**record, "provenance": provenance(seed=case.seed, started=started)})
+    write_json(
+        folder / "summary.json", {**record, "provenance": provenance(seed=case.seed, started=started, threads=threads)}
+    )
     return [*law_report.lines(bench, found, curve, rows), f"\npicture: {folder / 'network-law.png'}"]

@@ -169,7 +169,7 @@ def run(
 
     from numerics.files import prepare_folder, write_figure, write_json, write_netcdf
     from numerics.networks import late_decay, late_decay_report
-    from numerics.networks.provenance import provenance
+    from numerics.provenance import provenance
 
     started = time.perf_counter()
     if threads < 1:
@@ -191,7 +191,9 @@ def run(
     drawn = late_decay_report.landscapes(experiment, data, surfaces, level, grid, seed, folder, _progress)
     write_netcdf(folder / "networks.nc", late_decay_report.dataset(data, drawn))
     record = late_decay_report.summary(experiment, data, drawn)
-    write_json(folder / "summary.json", {**record, "provenance": provenance(seed=seed, started=started)})
+    write_json(
+        folder / "summary.json", {**record, "provenance": provenance(seed=seed, started=started, threads=threads)}
+    )
     return [*late_decay_report.lines(experiment, data, drawn), f"\npicture: {folder / 'networks.png'}"]
 
 

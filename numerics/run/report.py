@@ -1,22 +1,17 @@
 """What a job found: checks and curves as a table, summary.json, one netCDF file and one figure."""
 
-import platform
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-import numerics
 from numerics import files
 from numerics.check import Check, mean_and_sem, table
 from numerics.plotting import style
+from numerics.provenance import provenance
 from numerics.run.settings import Settings
 from numerics.run.system import System
 from numerics.scalar_law import SlowPath
@@ -27,8 +22,6 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-_LIBRARIES = ("numpy", "scipy", "sympy", "numba", "matplotlib", "xarray", "h5netcdf", "scikit-learn", "torch")
 
 #: name -> long name and unit of everything a netCDF file or summary may hold
 LONG_NAMES = {
@@ -75,37 +68,6 @@ class Outcome:
         return mean_and_sem(self.simulation[name])
 
 
-def provenance(settings: Settings, started: float) -> dict[str, object]:
-    """Version, commit, seed, threads, library versions, machine and wall time."""
-    return {
-        "version": numerics.__version__,
-        "git": _commit(),
-        "command": " ".join(["python -m numerics.run", *sys.argv[1:]]),
-        "seed": settings.seed,
-        "threads": settings.threads,
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "wall_seconds": round(time.perf_counter() - started, 3),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Commit of the checkout, with a mark where it has changes; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def summary(outcome: Outcome, started: float) -> dict[str, object]:
     """The content of summary.json."""
     system = outcome.system
@@ -131,7 +93,8 @@ def summary(outcome: Outcome, started: float) -> dict[str, object]:
         content["late_decay"] = outcome.late_decay
     content["checks"] = [check.record() for check in outcome.checks]
     content["notes"] = outcome.notes
-    content["provenance"] = provenance(outcome.settings, started)
+    settings = outcome.settings
+    content["provenance"] = provenance(seed=settings.seed, started=started, threads=settings.threads)
     return content
 
 

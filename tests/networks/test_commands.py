@@ -65,7 +65,7 @@ def test_networks_writes_figures_labelled_data_and_a_summary(networks):
     summary = json.loads((networks / "summary.json").read_text())
     np.testing.assert_allclose(summary["late_decay"]["fresh"]["final_test_loss"], data["final_test_loss_fresh"])
     assert set(summary["late_decay"]) == {"fresh", "minibatch", "static", "none"}
-    assert summary["provenance"]["torch_threads"] == 1
+    assert summary["provenance"]["threads"] == 1
     assert 0 <= summary["landscapes"]["pca"]["train"]["border"] <= 1
     assert len(summary["landscapes"]["pca"]["explained_variance"]) == 2
 

@@ -7,24 +7,24 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 import numerics
 
-_LIBRARIES = ("numpy", "scipy", "torch", "matplotlib", "xarray", "h5netcdf", "scikit-learn", "mnist1d")
+_LIBRARIES = (
+    "numpy", "scipy", "sympy", "numba", "torch", "matplotlib", "xarray", "h5netcdf", "scikit-learn", "mnist1d",
+)  # fmt: skip
 
 
-def provenance(*, seed: int, started: float) -> dict[str, object]:
-    """Version, commit, command, seed, torch threads, library versions, machine, wall time since ``started``.
+def provenance(*, seed: int, started: float, threads: int) -> dict[str, object]:
+    """Version, commit, command, seed, threads, library versions, machine, and wall time since ``started``.
 
-    ``started`` is a ``time.perf_counter()``. torch's bits depend on the thread count, so it is recorded here.
+    ``started`` is a ``time.perf_counter()``. numba's results do not depend on the threads, torch's bits do.
     """
     return {
         "version": numerics.__version__,
-        "git": _commit(),
+        "git": commit(),
         "command": " ".join(["python -m numerics.run", *sys.argv[1:]]),
         "seed": seed,
-        "torch_threads": torch.get_num_threads(),
+        "threads": threads,
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
@@ -39,8 +39,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    """The commit, marked where the checkout has changes; None outside a checkout."""
+def commit() -> str | None:
+    """The commit of the checkout, marked where it has changes; None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
