@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 
 TABLE = 25  # points of ln rho at which the law is evaluated
 FINE = 400  # points of a curve
-_FLOORS = 7  # points of rho at which the floor is evaluated
+_FLOORS = 12  # points of rho at which the floor is evaluated
 DECAY_FACTOR = 10.0
 MOST_STEPS = 3e6  # that the button simulates
 _SLOWEST = 1e-3  # of the first rate: there the curve ends
@@ -96,7 +96,7 @@ def curves(setting: Setting) -> Curves:
         step=step,
         rho=rho / unit,
         small_eta=small / unit,
-        floor=np.interp(rho, grid, [_floor(law, float(x), eta) for x in grid]),
+        floor=_interpolated(rho, grid, np.array([_floor(law, float(x), eta) for x in grid])),
         test_loss=reduced.test_loss(reduced.c_mn + rho[:, None] * np.eye(made.n + 1)[-1]),
         best=float(made.test_loss(made.w_mn)),
         eta=eta,
@@ -113,6 +113,14 @@ def _limit(n: int, d: int, seed: int, depth: float, batch: int, rho0: float) -> 
     """The stability limit: kept, as most moves leave it."""
     law = RadialLaw(_manifold(n, d, seed, depth), batch, 1.0)
     return law.stability_limit(0.0, rho0 * problem(n, d, seed)[0].norm_w_mn)
+
+
+def _interpolated(x: FloatArray, grid: FloatArray, values: FloatArray) -> FloatArray:
+    """Monotone between grid points, in logarithms."""
+    if grid.size == 1:
+        return np.full(x.shape, values[0])
+    within = np.clip(np.log(x), np.log(grid[0]), np.log(grid[-1]))
+    return np.asarray(np.exp(PchipInterpolator(np.log(grid), np.log(values))(within)))
 
 
 def _floor(law: RadialLaw, rho: float, eta: float) -> float:

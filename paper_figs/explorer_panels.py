@@ -97,8 +97,8 @@ def landscape(depth: float) -> str:
 
 def sentence(setting: Setting, curves: Curves) -> str:
     """What the law says here, in words."""
-    end = "the drift goes all the way to the minimum-norm solution" if curves.selected else "the flattest minimum is not the minimum-norm solution: the drift stops before it"
+    end = "The drift goes all the way to the minimum-norm solution" if curves.selected else "The flattest minimum is not the minimum-norm solution: the drift stops before it"
     if setting.depth == 1:
-        end = "depth 1 has one curvature everywhere: nothing drifts"
+        end = "Depth 1 has one curvature everywhere: nothing drifts"
     final = float(np.interp(curves.decay_step, curves.step, curves.test_loss))
     return f"η = {curves.eta:.4g}. {end}. A decay at step {curves.decay_step:,.0f} ends at test loss {final:.4g}; the minimum-norm solution has {curves.best:.4g}."

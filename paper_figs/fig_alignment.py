@@ -47,7 +47,7 @@ def draw(data: xarray.Dataset) -> Figure:
     shown = (step > -unit) & (step <= min(step[-1], 2 * unit))
     x = step / unit
     chosen = np.flatnonzero(shown)
-    wanted = np.concatenate([np.linspace(-0.95, -0.05, 8), np.linspace(0.03, x[chosen[-1]], 14)])
+    wanted = np.concatenate([np.linspace(-0.95, -0.05, 8), np.linspace(0.03, x[chosen[-1]], 7)])
     chosen = np.unique(np.searchsorted(x, wanted).clip(0, len(x) - 1))
     for ax, name, law, title in zip(
         axes,
@@ -56,7 +56,8 @@ def draw(data: xarray.Dataset) -> Figure:
         ("train loss drops", "the drift freezes", "the test loss settles"),
         strict=True,
     ):
-        ax.plot(x[shown], data[f"{law}_law"].values[shown], color=COLOURS["law"], label="law")
+        for part, label in ((shown & (x < 0), "law"), (shown & (x >= 0), None)):
+            ax.plot(x[part], data[f"{law}_law"].values[part], color=COLOURS["law"], label=label)
         markers(ax, x[chosen], data[f"{name}_mean"].values[chosen], data[f"{name}_sem"].values[chosen], "SGD")
         ax.axvline(0, color=COLOURS["reference"], linestyle=":", linewidth=1)
         ax.set(title=title, xlabel=f"(step − decay step) / {unit:,}")

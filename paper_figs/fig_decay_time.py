@@ -21,7 +21,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     size = {"n": 6, "features": 30, "replicas": 24, "records": 40} if small else {"n": 12, "features": 60, "replicas": 96, "records": 120}
     chosen = radial(depth=3.0, batch=4, sigma=0.08, seed=seed, **size)
     outcome = late_decay.run(chosen, no_tick, no_tick)
-    x = np.unique(np.append(0, np.geomspace(2e-3, 1, 60) * outcome.step[-1]).astype(np.int64))
+    x = np.unique(np.append(0, np.geomspace(5e-3, 1, 60) * outcome.step[-1]).astype(np.int64))
     curve = np.array([chosen.test_loss(rho, chosen.eta / 10) for rho in chosen.law.path(chosen.rho0, _constant(chosen.eta), x).rho])
     outcome.curves["decayed_law"] = (x.astype(float), curve)
     best = float(chosen.problem.test_loss(chosen.problem.w_mn))
@@ -51,11 +51,12 @@ def draw(data: xarray.Dataset) -> Figure:
     x = data["late_decay_step"].values.astype(float)
     zero = x[1] / 3
     curve_x, curve = data["decayed_law_step"].values, data["decayed_law"].values
-    after.plot(np.maximum(curve_x, zero), curve, color=COLOURS["law"], label="law")
+    after.plot(curve_x[1:], curve[1:], color=COLOURS["law"], label="law")
+    after.plot([0.7 * zero, 1.4 * zero], curve[[0, 0]], color=COLOURS["law"])
     markers(after, np.maximum(x, zero), data["late_test_loss_mean"].values, data["late_test_loss_sem"].values, f"SGD, {data.attrs['replicas']} runs")
     after.axhline(data.attrs["at_minimum_norm"], color=COLOURS["reference"], linestyle=":", label="minimum-norm solution")
     after.set(xscale="log", xlabel="step of the decay", ylabel="test loss after decay", title="decay later, end lower")
-    after.annotate("decay\nat step 0", (zero, curve[0]), (8, -2), textcoords="offset points", va="top", fontsize=8)
+    after.annotate("decay\nat step 0", (zero, curve[0]), (0, -9), textcoords="offset points", va="top", ha="center", fontsize=8)
     step = data["step"].values
     chosen = sparse(len(step), 18)
     trunk.plot(step, data["test_loss_law"], color=COLOURS["law"], label="law")
@@ -64,6 +65,6 @@ def draw(data: xarray.Dataset) -> Figure:
     trunk.set(xlabel="SGD step", ylabel="test loss", title="without decay")
     trunk.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
     trunk.sharey(after)
-    after.legend()
+    after.legend(loc="upper right")
     letter([after, trunk])
     return figure

@@ -35,7 +35,7 @@ def predictor(u: FloatArray, depth: float) -> FloatArray:
 
 def data(small: bool, seed: int) -> xarray.Dataset:
     """Losses on a grid of two parameters; half-widths and Hessians by their definitions."""
-    grid = np.linspace(-_HALF, _HALF, 101 if small else 241)
+    grid = np.linspace(-_HALF, _HALF, 61 if small else 121)
     points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
     w = [predictor(points, D) for D in DEPTHS]
     train = np.array([0.5 * (v @ _X[0] - _X[0] @ _W_STAR) ** 2 for v in w])
@@ -54,8 +54,8 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     variables = {
         "u": var("i", grid, "parameter"),
         "depth": var("depth", np.array(DEPTHS), "depth D"),
-        "train": var("depth i j", train, "train loss", "unit of y squared"),
-        "test": var("depth i j", test, "test loss", "unit of y squared"),
+        "train": var("depth i j", train.astype(np.float32), "train loss", "unit of y squared"),
+        "test": var("depth i j", test.astype(np.float32), "test loss", "unit of y squared"),
         "minima": var("depth branch axis", np.array([_minima(D) for D in DEPTHS]), "minima manifold"),
         "norm": var("norm", norms, "|w| / |w_mn|"),
         "width": var("depth norm kind", widths, "largest half-width of the valley over its value at w_mn: predicted, measured"),

@@ -89,11 +89,11 @@ def draw(data: xarray.Dataset) -> Figure:
         x = data["slow_time"].values[i]
         paths.plot(x, data["law"][i], color=COLOURS[colour], label=rf"law, $\beta$ = {BETAS[i]:g}")
         markers(paths, x[at], mean[at], sem[at], colour=colour, symbol=symbol)
-    paths.set(xlabel=r"slow time $(\eta/(1-\beta))^2\sigma^2 k/B$", ylabel=r"distance $\rho$ / $|w_{\rm mn}|$", title="momentum is not only a larger rate")
+    paths.set(xlabel=r"slow time $(\eta/(1-\beta))^2\sigma^2 k/B$", ylabel=r"distance $\rho$ / $|w_{\rm mn}|$", title="heavy ball follows its own law")
     paths.legend(title="points: heavy-ball SGD")
     limit.plot(data["betas"], data["limit"], "o-", color=COLOURS["law"], markersize=4)
     limit.axhline(1, color=COLOURS["small-eta"], linestyle="--", label=r"if it were SGD at $\eta/(1-\beta)$")
-    limit.set(xlabel=r"momentum $\beta$", ylabel=r"limit of $\eta/(1-\beta)$ / limit of SGD", title="stability limit by the law", ylim=(0, None))
+    limit.set(xlabel=r"momentum $\beta$", ylabel=r"limit of $\eta/(1-\beta)$ / limit of SGD", title="momentum tolerates larger rates", ylim=(0, None))
     limit.legend(loc="lower right")
     letter([paths, limit])
     return figure

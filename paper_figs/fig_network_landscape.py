@@ -1,4 +1,4 @@
-"""Train and held-out landscape of a real network in the plane of its own path: open channel, closed basin."""
+"""Train and held-out landscape of a real network on the surface of its own path: a channel along it, a basin at its end."""
 
 import numpy as np
 import xarray
@@ -10,19 +10,19 @@ from paper_figs.record import dataset, var
 
 CLAIMS: tuple[str, ...] = ()
 ALT = (
-    "Two maps over the first two principal components of a training path. Left, train loss: the low region is a channel that runs off the map. Right, held-out loss: the low region is a closed basin. "
-    "The path runs along the channel towards the basin; short arrows show where decays lead."
+    "Two maps over the first two principal components of a training path, bent through it. Left, train loss: a low channel follows the whole path. Right, held-out loss: the low region is a "
+    "basin that only the end of the path reaches. Short arrows show where decays lead."
 )
-LEVEL = 0.05
+LEVEL = 0.02
 
 
 def data(small: bool, seed: int) -> xarray.Dataset:
-    """Losses on the principal plane from saturation on, with the path, the branches and openness of the valley."""
+    """Losses on the bent principal plane from saturation on, with the path, the branches and openness of the valley."""
     from numerics.networks import late_decay, late_decay_report
 
     with trained(("fresh",), small=small, seeds=2, seed=seed) as (experiment, folder):
         found = late_decay.measure(experiment)
-        drawn = late_decay_report.landscapes(experiment, found, ("pca",), LEVEL, 11 if small else 41, seed, folder, silent)["pca"]
+        drawn = late_decay_report.landscapes(experiment, found, ("curved",), LEVEL, 11 if small else 41, seed, folder, silent)["curved"]
     shown, gaps = drawn.shown, drawn.gaps
     variables = {
         "a": var("i", shown.a, "first principal direction"),
@@ -36,19 +36,30 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "border": var("part", np.array([o.border for o in shown.openness]), "share of the map's border below the level"),
         "ratio": var("part", np.array([o.ratio for o in shown.openness]), "ratio of the two curvatures at the minimum"),
         "at": var("part axis", np.array([o.at for o in shown.openness]), "minimum on the plane"),
+        "below": var("part", _share_below(shown), "share of the path below the level"),
         "distance": var("checkpoint", gaps.distance, "distance of each checkpoint from the plane"),
     }
     facts = {"explained": float(np.sum(drawn.explained)), "path_length": float(np.linalg.norm(np.diff(shown.trunk, axis=0), axis=1).sum())}
     return dataset("Landscape of a real network", variables, (), **facts)
 
 
+def _share_below(shown) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """Share of the path's checkpoints, weighted by the path's length, where the surface lies below the level."""
+    from scipy.interpolate import RegularGridInterpolator
+
+    fine = np.concatenate([np.linspace(p, q, 20, endpoint=False) for p, q in zip(shown.trunk[:-1], shown.trunk[1:], strict=True)])
+    length = np.repeat(np.linalg.norm(np.diff(shown.trunk, axis=0), axis=1), 20)
+    found = [RegularGridInterpolator((shown.a, shown.b), shown.losses[:, :, part])(fine) < shown.openness[part].level for part in (0, 1)]
+    return np.array([float(np.sum(length * below) / np.sum(length)) for below in found])
+
+
 def caption(data: xarray.Dataset) -> str:
     """Openness of both valleys, and how flat the path is."""
-    border, ratio, a = data["border"].values, data["ratio"].values, data.attrs
+    border, below, a = data["border"].values, data["below"].values, data.attrs
     return (
-        f"Landscapes of a real network (MLP on digits) over the first two principal components of its path after saturation, which explain {a['explained']:.0%} of it; checkpoints lie up to "
-        f"{float(data['distance'].max()):.2g} off the plane (path length in it {a['path_length']:.2g}). White: {LEVEL:g} above the minimum of the plane. Train loss: {border[0]:.0%} of the border below that level, curvature ratio {ratio[0]:.2g}; "
-        f"held-out loss: {border[1]:.0%}, {ratio[1]:.2g}. Evaluated on clean labels without augmentation; arrows: decays."
+        f"Landscapes of a real network (MLP on digits) over the first two principal components of its path after saturation, which explain {a['explained']:.0%} of it, bent through its checkpoints (they lie up to "
+        f"{float(data['distance'].max()):.2g} off the surface; path length {a['path_length']:.2g}). White: {LEVEL:g} above the minimum of the map. On the train loss {below[0]:.0%} of the path lies below that level, on the held-out loss "
+        f"{below[1]:.0%}: its end. Share of the map's border below it: {border[0]:.0%} and {border[1]:.0%}. Clean labels, no augmentation; arrows: decays."
     )
 
 
@@ -58,15 +69,14 @@ def draw(data: xarray.Dataset) -> Figure:
     from matplotlib.colors import LogNorm
 
     figure, axes = new_figure(1, 2, height=3.2)
-    losses = data["losses"].values
-    low = max(float(np.percentile(losses, 1)), 1e-4)
-    norm = LogNorm(low, min(float(losses.max()), 300 * low))
     for part, name in enumerate(("train loss", "held-out loss")):
+        losses = data["losses"].values[:, :, part]
+        low = max(float(losses.min()), 1e-4)
+        norm = LogNorm(low, min(float(losses.max()), 100 * low))
         _map(axes[part], data, part, norm)
-        border = float(data["border"].values[part])
-        axes[part].set_title(f"{name}: {'open' if border > 0 else 'closed'}, {border:.0%} of the border is low")
+        axes[part].set_title(f"{name}: {float(data['below'].values[part]):.0%} of the path is low")
+        figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes[part], shrink=0.9)
     letter(axes)
-    figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label="loss on clean labels", shrink=0.9)
     axes[0].legend(loc="best", frameon=True, framealpha=0.85)
     return figure
 
@@ -82,6 +92,6 @@ def _map(ax, data: xarray.Dataset, part: int, norm) -> None:  # type: ignore[no-
     ax.plot(*data["ends"].values.T, "o", color=COLOURS["law"], markersize=3.5, label="after decay")
     ax.plot(*data["at"].values[part], "*", color="white", markersize=9, markeredgecolor="black", label="minimum of the plane")
     for i, shift in ((0, (5, 5)), (len(trunk) - 1, (5, -10))):
-        ax.annotate(f"step {int(data['step'].values[i]):,}", trunk[i], shift, textcoords="offset points", fontsize=7, bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8, "linewidth": 0})
+        ax.annotate(f"{int(data['step'].values[i]):,}", trunk[i], shift, textcoords="offset points", fontsize=7, bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8, "linewidth": 0})
     ax.set(xlabel="first principal direction", ylabel="second principal direction", xlim=a[[0, -1]], ylim=b[[0, -1]])
     ax.grid(False)

@@ -44,15 +44,14 @@ def draw(data: xarray.Dataset) -> Figure:
         fall.plot(x[shown], y[shown], style, color=COLOURS["reference"], label=label)
     chosen = sparse_log(step, 16)
     markers(fall, step[chosen], mean[chosen], sem[chosen], f"SGD, {data.attrs['replicas']} runs")
-    late = np.flatnonzero(step >= data["floor_step"].values[0])
+    late = np.flatnonzero(step >= data["law_step"].values[0])
     late = late[sparse(len(late), 24)]
-    markers(floor, step[late], mean[late], sem[late])
-    for ax in (fall, floor):
-        ax.plot(data["floor_step"], data["floor"], color=COLOURS["law"], label="floor by the law (C2)", zorder=3)
+    markers(floor, step[late], 1e4 * mean[late], 1e4 * sem[late])
+    for ax, unit in ((fall, 1.0), (floor, 1e4)):
+        ax.plot(data["law_step"], unit * data["floor_law"], color=COLOURS["law"], label="floor by the law (C2)", zorder=3)
         ax.set(xlabel="SGD step", ylabel="train loss")
     fall.set(xscale="log", yscale="log", title="the train loss saturates ...")
     fall.legend(loc="lower left")
-    floor.set(ylim=(0, 1.6 * float(data["floor"].max())), title="... at the predicted floor")
-    floor.ticklabel_format(axis="both", style="sci", scilimits=(-3, 4))
+    floor.set(ylim=(0, 1.6e4 * float(data["floor_law"].max())), ylabel=r"train loss / $10^{-4}$", title="... at the predicted floor")
     letter([fall, floor])
     return figure

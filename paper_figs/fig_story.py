@@ -19,7 +19,7 @@ ALT = (
     "falls sideways into the channel, drifts down along it, and settles after the learning rate decays. Middle: train loss falls and stays; test loss goes on "
     "falling much longer. Right: final test loss against the decay step, falling: points of simulations on the law's line."
 )
-RESOLUTION = 0.03
+RESOLUTION = 0.04
 _STARTS = 7  # quantiles of the runs' rho at saturation
 _FALL = -0.6  # the start's coordinate along w_mn, in its units
 
@@ -27,7 +27,7 @@ _FALL = -0.6  # the start's coordinate along w_mn, in its units
 def data(small: bool, seed: int) -> xarray.Dataset:
     """One ensemble from a start off the manifold, and decays branched off it."""
     replicas, count = (24, 6) if small else (96, 12)
-    chosen = radial(n=20, features=30, depth=2.0, batch=4, sigma=0.08, eta_fraction=0.6, replicas=replicas, seed=seed, rho0=1.3)
+    chosen = radial(n=20, features=30, depth=2.0, batch=4, sigma=0.04, eta_fraction=0.6, replicas=replicas, seed=seed, rho0=1.3)
     start = _start(chosen)
     total = int(chosen.law.steps_between(chosen.rho0, 0.12 * chosen.rho0, chosen.eta))
     after = int(12 * 10 * chosen.relaxation_steps(0.0))

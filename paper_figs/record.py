@@ -37,9 +37,14 @@ def checks(data: xarray.Dataset) -> list[dict[str, Any]]:
 
 
 def checked(data: xarray.Dataset) -> str:
-    """How many of the checks pass, in a few words."""
+    """How many of the checks pass, in a few words; what is undecided or fails is said."""
     verdicts = [record["verdict"] for record in checks(data)]
-    return f"{verdicts.count('pass')} of {len(verdicts)} comparisons pass"
+    passed, failed = verdicts.count("pass"), verdicts.count("fail")
+    open_ones = len(verdicts) - passed - failed
+    words = [f"{passed} of {len(verdicts)} comparisons pass"]
+    words += [f"{open_ones} left open (sample too small for its margin)"] if open_ones else []
+    words += [f"{failed} fail"] if failed else []
+    return ", ".join(words)
 
 
 def digest(data: xarray.Dataset) -> str:

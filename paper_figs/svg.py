@@ -99,7 +99,7 @@ def ticks(low: float, high: float) -> FloatArray:
     span = high - low
     unit = 10.0 ** np.floor(np.log10(span / 4))
     unit *= next(f for f in (1, 2, 5, 10) if span / (unit * f) <= 6)
-    return np.arange(np.ceil(low / unit - 1e-9), np.floor(high / unit + 1e-9) + 1) * unit
+    return np.round(np.arange(np.ceil(low / unit - 1e-9), np.floor(high / unit + 1e-9) + 1) * unit, 12) + 0.0
 
 
 def decades(low: float, high: float) -> FloatArray:
@@ -110,6 +110,7 @@ def decades(low: float, high: float) -> FloatArray:
 
 def number(value: float) -> str:
     """Short: 12k, 0.5, 1e-05."""
+    value = value or 0.0  # no minus zero
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:.3g}"

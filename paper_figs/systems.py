@@ -39,8 +39,12 @@ def from_job(title: str, outcome: Outcome, **facts: float | str) -> xarray.Datas
             variables[f"{name}_mean"] = var("step", mean, f"{LONG_NAMES[name][0]}, mean", LONG_NAMES[name][1])
             variables[f"{name}_sem"] = var("step", sem, f"{LONG_NAMES[name][0]}, standard error", LONG_NAMES[name][1])
     if outcome.law is not None:
+        same = len(outcome.law.step) == len(outcome.step)
+        along = "step" if same else "law_step"
+        if not same:  # Phase I: the law starts at saturation
+            variables["law_step"] = var(along, outcome.law.step, "SGD steps", "step")
         for name in ("rho", "floor", "test_loss", "rho_small_eta", "floor_small_eta"):
-            variables[f"{name}_law"] = var("step", getattr(outcome.law, name), f"{LONG_NAMES[name][0]}, law", LONG_NAMES[name][1])
+            variables[f"{name}_law"] = var(along, getattr(outcome.law, name), f"{LONG_NAMES[name][0]}, law", LONG_NAMES[name][1])
     for name, (x, y) in outcome.curves.items():
         variables[f"{name}_step"] = var(f"{name}_step", x, "SGD steps", "step")
         variables[name] = var(f"{name}_step", y, name.replace("_", " "), "unit of y squared")

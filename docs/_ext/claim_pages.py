@@ -21,9 +21,12 @@ def page(claim: Claim, steps: list[Record], figures: list[FigureRecord]) -> str:
     parts = [f"# {claim.number} {claim.title}", escaped(claim.statement), *(f"$$\n{line}\n$$" for line in claim.latex)]
     parts += ["**Conditions:** " + "; ".join(escaped(c.name) for c in claim.conditions) + ". Outside them the check says so.",
               f"**Source:** {escaped(claim.source)}."]  # fmt: skip
-    mine = [record for record in figures if claim.number in record["claims"]]
+    mine = [record for record in figures if record["figure"] == claim.figure]
     parts += ["## Figure", *(block(record) for record in mine)] if mine else [f"*No figure: {claim.no_figure}.*"]
-    parts += ["## Check", f"```sh\npython -m verify {claim.number}\n```", *asserted(claim, figures)]
+    others = [record["figure"] for record in figures if claim.number in record["claims"] and record not in mine]
+    links = ", ".join(f"[{stem.removeprefix('fig_').replace('_', ' ')}](../figures.md#{anchor(stem)})" for stem in others)
+    parts += [f"Also in: {links}."] if others else []
+    parts += ["## Check", f"```sh\npython -m verify --claims {claim.number}\n```", *asserted(claim, figures)]
     parts += derivation(claim, steps)
     parts += ["## In the code", "\n".join(f"- [`{name}`]({link(name)})" for name in claim.realised_by)]
     return "\n\n".join(parts) + "\n"
@@ -58,7 +61,7 @@ def overview(figures: list[FigureRecord]) -> str:
     for claim in CLAIMS:
         stems = [record["figure"] for record in figures if claim.number in record["claims"]]
         shown = ", ".join(f"[{stem.removeprefix('fig_')}](figures.md#{anchor(stem)})" for stem in stems) or "–"
-        rows.append(f"| [{claim.number} {claim.title}](claims/{claim.number}.md) | {escaped(claim.statement)} | `python -m verify {claim.number}` | {shown} |")
+        rows.append(f"| [{claim.number} {claim.title}](claims/{claim.number}.md) | {escaped(claim.statement)} | `python -m verify --claims {claim.number}` | {shown} |")
     tree = "```{toctree}\n:hidden:\n\n" + "\n".join(f"claims/{claim.number}" for claim in CLAIMS) + "\n```"
     return "\n\n".join(["# Claims", "What is claimed, where it is checked, and the figure that shows it.", "\n".join(rows), tree]) + "\n"
 
