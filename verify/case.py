@@ -18,7 +18,7 @@ from numerics.data import load
 from numerics.noise_floor import Fluctuations
 from numerics.problem import Problem
 from numerics.scalar_law import RadialLaw, RadialManifold
-from theory.claims import Situation
+from theory.conditions import Situation
 from theory.parametrization import Radial, named
 
 FloatArray = npt.NDArray[np.float64]

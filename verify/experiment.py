@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from numerics.check import Check, Margin, mean_and_sem
 from numerics.start import generator
-from theory.claims import BY_NUMBER, Claim, Situation
+from theory.claims import BY_NUMBER, Claim
+from theory.conditions import Situation
 from verify.budget import Budget
 from verify.case import SPECTRA, Case, Setup
 

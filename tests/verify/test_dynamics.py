@@ -140,7 +140,10 @@ def test_a_diverged_replica_is_nan(setup: Setup) -> None:
     assert np.isnan(simulated(model, states)).all()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"momentum": 1.0}, "momentum = 1 is not in"), ({"flip": 0.5}, "flip = 0.5")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"momentum": 1.0}, "momentum = 1 is not in"), ({"flip": 0.5}, "flip = 0.5 is not in")],
+)
 def test_impossible_variants_are_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Variant(**arguments)

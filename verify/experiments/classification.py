@@ -10,7 +10,7 @@ from numerics.classification_law import FlipLaw, flip_law
 from numerics.dynamics import Variant, VariantSGD, compact
 from numerics.problem import Problem
 from numerics.schedule import Constant
-from theory.claims import Situation
+from theory.conditions import Situation
 from verify.budget import Budget
 from verify.case import Case, Setup
 from verify.experiment import Control, Experiment, sampled

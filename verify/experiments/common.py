@@ -10,7 +10,7 @@ from numerics import sgd
 from numerics.check import Check, Margin, mean_and_sem
 from numerics.problem import Problem
 from numerics.schedule import Constant, Schedule
-from theory.claims import Situation
+from theory.conditions import Situation
 from verify.budget import Budget, replicas_for
 from verify.case import Setup
 from verify.experiment import sampled

@@ -9,7 +9,7 @@ import numpy as np
 
 from numerics.check import Check, Margin
 from numerics.schedule import Constant
-from theory.claims import QUASISTATIC_LIMIT
+from theory.conditions import QUASISTATIC_LIMIT
 from verify.budget import Budget
 from verify.case import Case, Setup
 from verify.experiment import Control, Experiment, exact, judged

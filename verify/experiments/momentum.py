@@ -12,7 +12,7 @@ from numerics.dynamics import Variant, VariantSGD, compact
 from numerics.momentum_law import MomentumFluctuations, MomentumLaw, momentum_stability_limit
 from numerics.noise_floor import Fluctuations, stability_limit
 from numerics.schedule import Constant
-from theory.claims import Situation
+from theory.conditions import Situation
 from verify.budget import Budget
 from verify.case import Case, Setup
 from verify.experiment import Control, Experiment, exact, sampled

@@ -9,7 +9,7 @@ from numerics import sgd, start, streams
 from numerics.check import Check, Margin
 from numerics.problem import Problem
 from numerics.schedule import Constant, StepDecay
-from theory.claims import Situation
+from theory.conditions import Situation
 from theory.parametrization import named
 from verify import oracle
 from verify.budget import Budget
@@ -72,7 +72,18 @@ def same_path(setup: Setup, budget: Budget) -> list[Check]:
         exact("C12", "reduced against definition", 0.0, reduced, margin=margin, situation=facts),
         exact("C12", "all coordinates against definition", 0.0, full, margin=margin, situation=facts),
         exact("C12", "padded with zero columns", 0.0, _padding(setup), margin=margin, situation=facts),
+        *_test_loss(setup),
     ]
+
+
+def _test_loss(setup: Setup) -> list[Check]:
+    """R in the reduced coordinates against R in all of them, at a point of the span."""
+    reduced, w = setup.problem.reduced(setup.direction), 0.7 * setup.w0 + setup.direction
+    full, small = float(setup.problem.test_loss(w)), float(reduced.test_loss(reduced.coordinates(w)))
+    if not np.isfinite(full):
+        return []  # no teacher and no held-out rows
+    margin = Margin(rounding=1e-11 * full)
+    return [exact("C12", "test loss, reduced", full, small, margin=margin, situation=setup.situation())]
 
 
 def _padding(setup: Setup) -> float:

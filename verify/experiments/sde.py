@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from numerics import sgd
-from numerics.check import Check, Margin
+from numerics.check import Check, Margin, mean_and_sem
 from numerics.dynamics import EulerMaruyama, compact
 from numerics.schedule import Constant
 from numerics.sde_law import sde_moment, sgd_moment
 from verify import oracle
-from verify.budget import Budget
+from verify.budget import Budget, sequential, two_sided
 from verify.case import Case, Setup
 from verify.experiment import Control, Domain, Experiment, exact, sampled
 from verify.experiments.common import THREADS
@@ -115,6 +115,35 @@ def euler_maruyama(setup: Setup, budget: Budget) -> list[Check]:
     return checks
 
 
+def step_covariance(setup: Setup, budget: Budget) -> list[Check]:
+    """One step from residuals large against sigma has the covariance that rows and labels drawn give,
+    exactly.
+
+    That is (dt eta/B)[K diag(e^2 + sigma^2) K/n - K e e^T K/n^2]. Tested sequentially on products of the
+    components of q, D = 1.
+    """
+    flat = linear(setup)
+    problem, n, K = flat.problem, flat.problem.n, flat.problem.gram
+    e = np.ones(n) + 0.2 * np.arange(n)
+    u = flat.w0 + np.linalg.lstsq(problem.X, e, rcond=None)[0]
+    noise = K @ (np.diag(e**2 + flat.sigma**2) / n - np.outer(e, e) / n**2) @ K * flat.eta**2 / flat.batch
+    mean = e - flat.eta * K @ e / n
+    i, j = np.triu_indices(n)
+    model = EulerMaruyama(problem, flat.parametrization, float(np.linalg.norm(u)), flat.eta, False)
+
+    def p_value(stage: int, size: int) -> float:
+        states = model.start(u, size)
+        seeded = replace(flat.noise, seed=flat.seed + 1000 * (stage + 1))
+        sgd.simulate(model, states, Constant(flat.eta), np.array([0, 1]), noise=seeded, threads=THREADS)
+        q = (states @ problem.X.T - problem.y - mean).T
+        found, sem = mean_and_sem(q[i] * q[j])
+        return two_sided((found - noise[i, j]) / sem, size)
+
+    outcome = sequential(p_value, level=budget.level, size=4096)
+    facts = flat.situation()
+    return [exact("C14", "noise of one step (sequential)", 1.0, outcome.passed, margin=Margin(), situation=facts)]
+
+
 def deep(setup: Setup, budget: Budget) -> list[Check]:
     """D > 1: mean loss of SGD against the second-order SDE's, errors of second order in eta measured at the double."""
     found = []
@@ -173,6 +202,7 @@ EXPERIMENTS = (
         "C14", "moments", moments_agree, (_BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15
     ),
     Experiment("C14", "Euler-Maruyama", euler_maruyama, (_BASE, Case(n=4, batch=1, load=0.1)), (), comparisons=2),
+    Experiment("C14", "noise of one step", step_covariance, (_BASE, Case(n=2, load=0.1)), (), comparisons=1),
     Experiment(
         "C14", "SGD against SDE, D > 1", deep, (_BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1
     ),

@@ -12,7 +12,7 @@ from numerics.check import Check, Margin
 from numerics.noise_floor import Fluctuations
 from numerics.schedule import Constant
 from numerics.slow_law import SeparableLaw
-from theory.claims import Situation
+from theory.conditions import Situation
 from theory.parametrization import Coordinatewise, DiagonalNetwork, named
 from verify import oracle
 from verify.budget import Budget
