@@ -142,9 +142,10 @@ CONFIGURATIONS = {
             name="digits-cnn",
             origin="ours: a small CNN on the same digits",
             architecture=Architecture("cnn", (8, 16), "relu", 10),
-            last_decay=4000,
-            first_decay=100,
-            eta=0.005,
+            gain=float(np.sqrt(2)),
+            first_decay=200,
+            last_decay=8000,
+            eta=0.02,
             seeds=2,
         ),
         replace(
