@@ -1,4 +1,6 @@
-"""Two answers of the slow law in tabulated form: rho against steps (C4, C6), and how fluctuations settle after a decay (C7)."""
+"""Two answers of the slow law in tabulated form: rho against steps (C4, C6), and how fluctuations settle after a
+decay (C7).
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +26,9 @@ _DEEPEST = 1e-3  # of rho0: what is left of the drift below it does not show in 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """rho against steps at one learning rate, tabulated once from the law: exact up to interpolation of a smooth rate."""
+    """rho against steps at one learning rate, tabulated once from the law: exact up to interpolation of a smooth
+    rate.
+    """
 
     law: RadialLaw
     rho0: float
@@ -37,7 +41,8 @@ class Drift:
         Outwards it ends where rho meets the stability limit of this learning rate (C9).
         """
         inwards = self.law.log_rate(self.rho0, self.eta) <= 0
-        x, rates = np.linspace(0.0, np.log(_DEEPEST if inwards else FARTHEST), _NODES), []
+        way, rates = np.log(_DEEPEST if inwards else FARTHEST), []
+        x = way * np.linspace(0.0, 1.0, _NODES) ** 2  # dense near the start, where the rate still varies
         for value in x:
             rho = self.rho0 * float(np.exp(value))
             if not inwards and not Fluctuations(self.law.manifold.kernel(rho), self.eta, self.law.batch).stable:
@@ -83,15 +88,15 @@ class Drift:
             at = np.interp(x, logs[order], times[order])
             return float(np.exp(np.interp(at + steps, times, logs)))
         moved = x + self.law.log_rate(rho, self.eta) * steps
-        nearest = ends[0] if x < ends[0] else ends[1]
-        return float(np.exp(np.clip(moved, *sorted((x, nearest)))))
+        return float(np.exp(min(moved, ends[0]) if x < ends[0] else max(moved, ends[1])))
 
 
 @dataclass(frozen=True, eq=False)
 class Settling:
     """Phase III at one rho: what fluctuations add to a quadratic loss c steps after eta was divided (C7).
 
-    rest: their share at the small learning rate; ``parts (n, n)`` and ``rates (n, n)``: excess = sum parts (1 - rates)^c.
+    rest: their share at the small learning rate; ``parts (n, n)`` and ``rates (n, n)``: excess = sum parts (1 -
+    rates)^c.
     """
 
     rest: float

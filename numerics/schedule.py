@@ -146,9 +146,12 @@ class WarmupStableDecay:
 
     With s = (k - (total - decay))/decay in [0, 1] the decay is final + (eta - final) shape(s), where shape is 1 - s
     ("linear"), (1 + cos(pi s))/2 ("cosine") or 1 - sqrt(s) ("1-sqrt"). ``warmup`` and ``decay`` are step counts; either
-    may be 0. Warm-up conventions differ: ours gives step 0 the rate eta/warmup, as torch's LinearLR does with start_factor =
-    1/warmup and total_iters = warmup - 1; with ``warmup_from_zero`` step k gets eta k/warmup, as optax's linear_schedule(0,
-    eta, warmup) and transformers do, and step 0 does nothing. Raises InputError: negative values, final > eta, an unknown shape, warm-up and decay that overlap.
+    may be 0. Warm-up conventions differ: ours gives step 0 the rate eta/warmup, as torch's LinearLR does with
+    start_factor =
+    1/warmup and total_iters = warmup - 1; with ``warmup_from_zero`` step k gets eta k/warmup, as optax's
+    linear_schedule(0,
+    eta, warmup) and transformers do, and step 0 does nothing. Raises InputError: negative values, final > eta, an
+    unknown shape, warm-up and decay that overlap.
     """
 
     eta: float

@@ -8,7 +8,7 @@ import typer
 from numerics.errors import InputError
 
 if TYPE_CHECKING:
-    from numerics.advice import Advice, Decay
+    from numerics.decay_plan import Advice, Decay
 
 Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a .csv file")]
 Rows = Annotated[int | None, typer.Option(help="training rows [20; a file: all]")]
@@ -124,7 +124,8 @@ def text(advice: "Advice", factor: float) -> str:
     share = advice.eta / advice.stability_limit
     lines = [
         f"stability limit       eta < {advice.stability_limit:.4g}  (C9)",
-        f"large learning rate   {advice.eta:.4g}, {share:.0%} of it (at most {advice.margin:.0%}); {advice.eta / factor:.4g} after",
+        f"large learning rate   {advice.eta:.4g}, {share:.0%} of it (margin {advice.margin:.0%}); "
+        f"{advice.eta / factor:.4g} after the decay",
         f"Phase I saturates     within about {advice.saturation:,.0f} steps  (C1)",
         f"decay at              step {chosen.step:,} after that  (rho there {chosen.rho:.4g})",
         f"cooldown              {chosen.cooldown:,} steps; Phase III needs {advice.settling:,.0f} for the test loss, "

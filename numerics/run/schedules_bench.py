@@ -1,4 +1,6 @@
-"""`schedules-bench`: late decay against other schedules on small real tasks. torch is imported when the command runs."""
+"""`schedules-bench`: late decay against other schedules on small real tasks. torch is imported when the command
+runs.
+"""
 
 import json
 import sys
@@ -22,6 +24,7 @@ Seed = Annotated[int, typer.Option(help="first seed")]
 Jobs = Annotated[int, typer.Option(help="tasks at a time, one thread each")]
 Out = Annotated[Path, typer.Option(help="folder for results; a finished task is not run again")]
 Table = Annotated[Path | None, typer.Option(help="also write the table to this .md file")]
+Shown = Annotated[bool, typer.Option("--shown", help="instead: a task outside the table, and the decays not chosen")]
 Small = Annotated[bool, typer.Option("--small", help="under a minute: three tasks, three seeds, a tenth of the steps")]
 
 
@@ -37,27 +40,40 @@ def command(
     jobs: Jobs = 2,
     out: Out = Path("out/schedules-bench"),
     table: Table = None,
+    shown: Shown = False,
     small: Small = False,
 ) -> None:
-    """Late decay against constant, cosine, linear, WSD, ReduceLROnPlateau and schedule-free: final test loss, paired."""
-    from joblib import Parallel, delayed
-
+    """Late decay against constant, cosine, linear, WSD, ReduceLROnPlateau and schedule-free: final test loss,
+    paired.
+    """
     from numerics.files import prepare_folder, write_bytes
-    from numerics.schedules.bench_report import Result, markdown
 
     if seeds < 2:
         raise InputError("seeds", seeds, "leave no standard error", "use at least 2; 10 for the table")
     if jobs < 1:
         raise InputError("jobs", jobs, "is below 1", "give at least 1")
-    chosen = _chosen(tasks, small)
     numbers = tuple(range(seed, seed + (3 if small else seeds)))
     folder = prepare_folder(out)
-    found = Parallel(n_jobs=jobs)(delayed(run_task)(task, numbers, folder) for task in chosen)
-    results = {task.name: [Result.read(row) for row in rows] for task, rows in zip(chosen, found, strict=True)}
-    text = markdown(results, {task.name: f"{task.steps} steps" for task in chosen})
-    for path in (folder / "table.md", *([table] if table else [])):
+    if shown:
+        from numerics.schedules.bench_shown import demonstration
+
+        text, name = demonstration(numbers, shorter=20 if small else 1), "shown.md"
+    else:
+        text, name = _compared(_chosen(tasks, small), numbers, folder, jobs), "table.md"
+    for path in (folder / name, *([table] if table else [])):
         write_bytes(path, text.encode())
     typer.echo(text)
+
+
+def _compared(chosen: "list[Task]", seeds: tuple[int, ...], folder: Path, jobs: int) -> str:
+    """The table of the chosen tasks."""
+    from joblib import Parallel, delayed
+
+    from numerics.schedules.bench_report import Result, markdown
+
+    found = Parallel(n_jobs=jobs)(delayed(run_task)(task, seeds, folder) for task in chosen)
+    results = {task.name: [Result.read(row) for row in rows] for task, rows in zip(chosen, found, strict=True)}
+    return markdown(results, {task.name: f"{task.steps} steps" for task in chosen})
 
 
 def _chosen(words: str, small: bool) -> "list[Task]":

@@ -1,10 +1,12 @@
 """Stacks of small networks as batched matrix products: the benchmark's forward pass, R networks per call.
 
-Faster here than `torch.func.vmap`: convolutions are products with unfolded windows, and the gradient of the sum of the R losses
+Faster here than `torch.func.vmap`: convolutions are products with unfolded windows, and the gradient of the sum of
+the R losses
 is the stack of the R gradients.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -20,7 +22,8 @@ _WINDOW = 3
 
 @dataclass(frozen=True)
 class StackedNetwork:
-    """Hidden ``widths`` on inputs of a shape: dense layers, or convolutions of width 3 with max-pooling and a dense end.
+    """Hidden ``widths`` on inputs of a shape: dense layers, or convolutions of width 3 with max-pooling and a dense
+    end.
 
     ``theta (R, p)`` holds, layer by layer, weights (out, in) and biases (out), as `torch.nn.Linear` does.
     """
@@ -36,7 +39,7 @@ class StackedNetwork:
         """(out, in) of every layer."""
         if not self.convolutional:
             sizes = (prod(self.inputs), *self.widths, self.outputs)
-            return [(after, before) for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
+            return [(after, before) for before, after in pairwise(sizes)]
         sides, channels, found = self.inputs[1:], self.inputs[0], []
         for width in self.widths:
             found.append((width, channels * _WINDOW ** len(sides)))
@@ -87,5 +90,6 @@ def _pooled(x: Tensor) -> Tensor:
     """Max-pooling by 2 along every side."""
     for axis in range(3, x.dim()):
         half = x.shape[axis] // 2
-        x = x.narrow(axis, 0, 2 * half).unflatten(axis, (half, 2)).amax(axis + 1)
+        x = x.narrow(axis, 0, 2 * half)
+        x = x.reshape(*x.shape[:axis], half, 2, *x.shape[axis + 1 :]).amax(axis + 1)
     return x

@@ -33,7 +33,9 @@ class Closed:
 
 
 class Late:
-    """Our `Controller`, one per replica, with its curvature probes; it may look at held-out data as often as `Plateau`."""
+    """Our `Controller`, one per replica, with its curvature probes; it may look at held-out data as often as
+    `Plateau`.
+    """
 
     def __init__(self, stack: Any, rule: Rule, *, looks: bool) -> None:
         self.every = max(1, stack.task.steps // LOOKS) if looks else 0

@@ -13,7 +13,9 @@ OURS = "late decay"
 
 @dataclass(frozen=True)
 class Result:
-    """One policy on one task at the learning rate that its validation loss chose: test losses ``(S,)``, and how long it took."""
+    """One policy on one task at the learning rate that its validation loss chose: test losses ``(S,)``, and how long
+    it took.
+    """
 
     policy: str
     eta: float
@@ -25,7 +27,9 @@ class Result:
     def chosen(
         cls, policy: str, rates: tuple[float, ...], valid: Array, test: Array, seconds: float, notes: list[str]
     ) -> "Result":
-        """From losses ``(R,)``, rates outermost: the rate of least mean validation loss; a diverged replica rules it out."""
+        """From losses ``(R,)``, rates outermost: the rate of least mean validation loss; a diverged replica rules it
+        out.
+        """
         held = valid.reshape(len(rates), -1).mean(axis=1)
         best = int(np.argmin(np.where(np.isfinite(held), held, np.inf)))
         seeds = len(test) // len(rates)
@@ -50,7 +54,9 @@ def interval(values: Array) -> tuple[float, float]:
 
 
 def verdict(ours: Array, other: Array) -> str:
-    """win, tie or loss of ours: whether the 95 % interval of the paired difference excludes zero. A diverged rival loses."""
+    """win, tie or loss of ours: whether the 95 % interval of the paired difference excludes zero. A diverged rival
+    loses.
+    """
     if not np.all(np.isfinite(other)):
         return "win" if np.all(np.isfinite(ours)) else "tie"
     if not np.all(np.isfinite(ours)):
@@ -101,9 +107,11 @@ def markdown(results: dict[str, list[Result]], budgets: dict[str, str]) -> str:
 
 
 _HOW = """Equal step budgets; paired seeds (same start, batches and label noise under every policy); every policy
-chooses between the large learning rate and a third of it (schedule-free also three times it) by validation loss; the table
+chooses between the large learning rate and a third of it (schedule-free also three times it) by validation loss; the
+table
 shows the test loss of clean labels at the end of the budget. Win, tie, loss: whether the 95 % interval of the paired
-difference excludes zero, one comparison at a time, so about one in twenty decisions between equals is chance. Seconds: one
+difference excludes zero, one comparison at a time, so about one in twenty decisions between equals is chance.
+Seconds: one
 stack of all replicas of a policy, on a machine shared with other work."""
 
 

@@ -21,13 +21,21 @@ from numerics.schedules.probe import probe_gradient_loss, probe_uniforms
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A stack with its present weights, for policies that look at them."""
+
+    stack: "Stack"
+    theta: Tensor
+
+
 class Policy(Protocol):
     """A way to set the learning rate of a stack of R replicas."""
 
     def factors(self, step: int) -> Array:
         """Learning rates of a step over the large ones: ``(R,)`` or a scalar array."""
 
-    def after(self, step: int, losses: Tensor, stack: "Stack") -> None:
+    def after(self, step: int, losses: Tensor, watched: Watched) -> None:
         """Told the training losses ``(R,)`` after every step."""
 
 
@@ -88,7 +96,7 @@ class Stack:
         for probe in range(probes):
             drawn = torch.as_tensor(probe_uniforms(0, probe, (len(x), self.split.y.shape[1])), dtype=torch.float32)
             outputs = self.model(weights, x.expand(len(theta), *x.shape))
-            total = sum(probe_gradient_loss(one, drawn, self.task.loss) for one in outputs)
+            total = torch.stack([probe_gradient_loss(one, drawn, self.task.loss) for one in outputs]).sum()
             (gradient,) = torch.autograd.grad(total, weights)
             values.append(gradient.square().sum(dim=1) * len(x))
         return [[float(value) for value in row] for row in torch.stack(values, dim=1)]
@@ -112,7 +120,8 @@ def train(stack: Stack, policy: Policy) -> Tensor:
 def train_schedule_free(stack: Stack, policy: Policy, beta: float = 0.9) -> Tensor:
     """Schedule-free SGD: gradients at y = (1 - beta) z + beta x, z -= gamma g, x the running mean of z; returns x.
 
-    gamma = eta/(1 - momentum), the plain step that momentum SGD amounts to. Source: Defazio et al. 2024, without warm-up.
+    gamma = eta/(1 - momentum), the plain step that momentum SGD amounts to. Source: Defazio et al. 2024, without
+    warm-up.
     """
     x = stack.start()
     z = x.clone()
@@ -136,17 +145,9 @@ def _run(stack: Stack, policy: Policy, theta: Tensor, where: Any, step: Any) -> 
         losses = each(stack.model(point, inputs[k % BLOCK]), targets[k % BLOCK])
         (gradient,) = torch.autograd.grad(losses.sum(), point)
         step(k, gradient)
-        policy.after(k, losses.detach(), _Watched(stack, theta))
+        policy.after(k, losses.detach(), Watched(stack, theta))
 
 
 def mean_losses(kind: str) -> Any:
     """Outputs and targets ``(R, b, C)`` to losses ``(R,)``, the same as `LOSSES` one by one."""
     return torch.func.vmap(LOSSES[kind])
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """A stack with its present weights, for policies that look at them."""
-
-    stack: Stack
-    theta: Tensor

@@ -1,4 +1,6 @@
-"""Many cooldowns off one stable run: a checkpoint, a list of fractions, one call. Kill it and call again: it goes on."""
+"""Many cooldowns off one stable run: a checkpoint, a list of fractions, one call. Kill it and call again: it goes
+on.
+"""
 
 import hashlib
 import io
@@ -49,7 +51,9 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def load_run(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Restore what `save_run` saved; the number of the next step. Raises InputError: foreign, damaged, or of another model."""
+    """Restore what `save_run` saved; the number of the next step. Raises InputError: foreign, damaged, or of another
+    model.
+    """
     header = read_header(path)
     payload = path.read_bytes().partition(b"\n")[2]
     if hashlib.sha256(payload).hexdigest() != header["sha256"]:
@@ -89,8 +93,10 @@ def branch_decay(
 ) -> list[Branch]:
     """Cool down from a checkpoint of the stable phase once per fraction, each over fraction times the steps so far.
 
-    ``make`` builds the model and optimizer, ``take_step`` runs one step; both as in the stable run. Each branch has its file in
-    ``out``, saved every ``save_every`` steps, and a second call goes on from there. Raises InputError for fractions out of
+    ``make`` builds the model and optimizer, ``take_step`` runs one step; both as in the stable run. Each branch has
+    its file in
+    ``out``, saved every ``save_every`` steps, and a second call goes on from there. Raises InputError for fractions
+    out of
     range, a checkpoint inside a cooldown or at step 0, and branch files of another checkpoint or cooldown.
     """
     _check_fractions(fractions)

@@ -1,4 +1,6 @@
-"""When to decay, decided step by step from what the monitor sees. Knows no framework: losses and probes in, factors out."""
+"""When to decay, decided step by step from what the monitor sees. Knows no framework: losses and probes in, factors
+out.
+"""
 
 import math
 from typing import Any, Literal
@@ -11,6 +13,8 @@ Phase = Literal["I", "II", "cooldown", "done"]
 
 #: extra gradients for curvature per training step, at most
 OVERHEAD = 0.02
+#: the verdict where the loss falls towards zero
+NOTHING_TO_GAIN = "no gradient noise survives: the loss falls towards zero, and when to decay makes no difference here"
 _GROWTH = 0.1
 _KEPT = ("step", "next_probe", "next_look", "decay_at", "cooldown", "phase_one_end")
 
@@ -18,7 +22,8 @@ _KEPT = ("step", "next_probe", "next_look", "decay_at", "cooldown", "phase_one_e
 class Controller:
     """One run under a `Rule`: counts steps, keeps the records, starts the cooldown once, gives the factor of each step.
 
-    ``eta`` is the large learning rate with momentum counted in, eta/(1 - beta) (C13); ``residuals`` the number of training
+    ``eta`` is the large learning rate with momentum counted in, eta/(1 - beta) (C13); ``residuals`` the number of
+    training
     examples times outputs: tr H over it is the mean nonzero eigenvalue, whose inverse rate is the relaxation time (C7).
     """
 
@@ -35,7 +40,9 @@ class Controller:
         self.phase_one_end: int | None = None
 
     def _interval(self, step: int) -> int:
-        """Steps to the next probe: a tenth of the run so far, and never so few that probing costs more than OVERHEAD."""
+        """Steps to the next probe: a tenth of the run so far, and never so few that probing costs more than
+        OVERHEAD.
+        """
         return max(math.ceil(self.probes / OVERHEAD), round(_GROWTH * step))
 
     @property
@@ -90,7 +97,9 @@ class Controller:
 
     @property
     def relaxation(self) -> float | None:
-        """Relaxation time in steps at the large learning rate: residuals/(eta tr H) (C7); None while tr H is unknown."""
+        """Relaxation time in steps at the large learning rate: residuals/(eta tr H) (C7); None while tr H is
+        unknown.
+        """
         trace = self.traces.latest()
         if trace is None or self.residuals is None or not trace > 0 or not self.relaxes:
             return None
@@ -125,7 +134,7 @@ class Controller:
             fall = self.losses.fall()
             shown = "too few steps to tell" if fall is None else f"{fall.value:.0%} over the last half of the run"
             if self.losses.gone or (fall is not None and fall.value > 0.5 and self._small):
-                return "no gradient noise survives: the loss falls towards zero, and when to decay makes no difference here"
+                return NOTHING_TO_GAIN
             return f"Phase I: the loss has not reached its floor (fall {shown})"
         gain = self.traces.gain()
         if gain is None:

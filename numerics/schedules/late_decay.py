@@ -30,7 +30,8 @@ class LateDecay(LRScheduler):
     """The rate of a step is base rate times `Rule.factor`, a closed form of the step and of one decision, made once.
 
     Without a probe the curvature is unknown: a budget is then required and the cooldown has its longest length. Counts
-    optimizer steps: call ``step()`` after every ``optimizer.step()``. Raises InputError where it is called once per epoch, given
+    optimizer steps: call ``step()`` after every ``optimizer.step()``. Raises InputError where it is called once per
+    epoch, given
     an epoch, driven past its budget, or handed the state of another schedule.
     """
 

@@ -1,7 +1,9 @@
 """What a run says about its phase: the loss at its floor (Phase I over), and tr H drifting down (Phase II).
 
-Two records of bounded size, both plain lists so that any checkpoint can hold them: block means of the training loss, and
-curvature probes at growing intervals; and, where the user looks at held-out data, those losses. Each question is answered with a one-sided 95 % confidence bound.
+Two records of bounded size, both plain lists so that any checkpoint can hold them: block means of the training loss,
+and
+curvature probes at growing intervals; and, where the user looks at held-out data, those losses. Each question is
+answered with a one-sided 95 % confidence bound.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from scipy.stats import t
 
 #: blocks of the loss record: when it is full, neighbours merge and the block length doubles
 BLOCKS = 64
-#: Phase I is over once the loss's fall over the last half of the run is, at 95 % confidence, below this fraction of the loss
+#: Phase I is over once the loss's fall over the last half of the run is, at 95 % confidence, below this fraction of
+#: the loss
 #: itself (a loss without noise never stops falling by factors) ...
 FALL = 0.15
 #: ... and below this fraction of all that it has fallen (fresh label noise adds a constant that hides the rest)
@@ -59,7 +62,9 @@ class LossRecord:
                 self.length *= 2
 
     def fall(self) -> Bound | None:
-        """Relative fall of the loss over the last half of the run, by regression; None while there are too few blocks."""
+        """Relative fall of the loss over the last half of the run, by regression; None while there are too few
+        blocks.
+        """
         late = np.array(self.means[len(self.means) // 2 :])
         if len(late) < _FEWEST_BLOCKS or not np.mean(late) > 0:
             return None
@@ -99,7 +104,9 @@ def _slope(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Bound:
 
 
 class TraceRecord:
-    """Probes of tr H: at each measured step one value per probe, the same probes every time, so that trends are paired."""
+    """Probes of tr H: at each measured step one value per probe, the same probes every time, so that trends are
+    paired.
+    """
 
     def __init__(self) -> None:
         self.steps: list[int] = []

@@ -1,4 +1,6 @@
-"""How a late-decay schedule is asked for: budget or tolerance, warm-up, cooldown. One frozen record, hashed into every state."""
+"""How a late-decay schedule is asked for: budget or tolerance, warm-up, cooldown. One frozen record, hashed into
+every state.
+"""
 
 import hashlib
 import json
@@ -16,7 +18,8 @@ _AREA = {"linear": 1 / 2, "cosine": 1 / 2, "1-sqrt": 1 / 3}
 class Rule:
     """A plateau, then one cooldown. With ``total`` the cooldown ends with the budget; without, the monitor starts it.
 
-    total: budget in optimizer steps, or None. warmup: steps. shape, final: of the cooldown, ``final`` as a fraction of the
+    total: budget in optimizer steps, or None. warmup: steps. shape, final: of the cooldown, ``final`` as a fraction
+    of the
     learning rate. tolerance: with no budget, decay once going on for as long again would lower tr H by less than this
     fraction. foldings: relaxation times (C7) that the cooldown lasts, at its own falling learning rate, kept between
     ``shortest`` and ``longest`` as fractions of the budget (of the decay step, where there is no budget).
@@ -70,7 +73,9 @@ class Rule:
         return None if self.total is None else self.total - self.longest_cooldown
 
     def cooldown(self, relaxation: float | None, decay_at: int, *, budgeted: bool = True) -> int:
-        """Steps of the cooldown, from the relaxation time in steps at the large learning rate (None: unknown, the longest)."""
+        """Steps of the cooldown, from the relaxation time in steps at the large learning rate (None: unknown, the
+        longest).
+        """
         unit = decay_at if self.total is None or not budgeted else self.total
         wanted = float("inf") if relaxation is None else self.foldings * relaxation / _AREA[self.shape]
         length = max(1, round(min(max(wanted, self.shortest * unit), self.longest * unit)))

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from numerics.errors import InputError
-from numerics.schedule import Constant, Cosine, Linear, Schedule, StepDecay, WarmupStableDecay
+from numerics.schedule import Constant, Cosine, Linear, Schedule, Shape, StepDecay, WarmupStableDecay
 from numerics.schedules.controller import Controller
 from numerics.schedules.rule import Rule
 
 
 def to_optax(schedule: Schedule) -> Callable[[Any], Any]:
-    """The schedule as an optax schedule: count -> learning rate, in jax operations. Precision is jax's (float32 unless x64).
+    """The schedule as an optax schedule: count -> learning rate, in jax operations. Precision is jax's (float32
+    unless x64).
 
     Raises InputError where jax is missing, or for a schedule that is not one of this package.
     """
@@ -21,7 +22,7 @@ def to_optax(schedule: Schedule) -> Callable[[Any], Any]:
         edges = jnp.asarray(schedule.decay_steps)
         return lambda count: schedule.eta / schedule.factor ** jnp.searchsorted(edges, jnp.asarray(count), side="right")
     if isinstance(schedule, Cosine | Linear):
-        shape = "cosine" if isinstance(schedule, Cosine) else "linear"
+        shape: Shape = "cosine" if isinstance(schedule, Cosine) else "linear"
         return to_optax(WarmupStableDecay(schedule.eta, schedule.total, 0, schedule.total, schedule.final, shape))
     if isinstance(schedule, WarmupStableDecay):
         return lambda count: _warmup_stable_decay(jnp, schedule, jnp.asarray(count))
@@ -47,9 +48,11 @@ def _jax_numpy() -> Any:
 
 
 class OptaxLateDecay:
-    """Late decay around ``optax.inject_hyperparams(optax.sgd)(learning_rate=eta, ...)``: the decision stays on the host.
+    """Late decay around ``optax.inject_hyperparams(optax.sgd)(learning_rate=eta, ...)``: the decision stays on the
+    host.
 
-    After every update: ``opt_state = decay.update(opt_state, loss)``. Where ``probe_due``, pass ``trace``, one value per probe.
+    After every update: ``opt_state = decay.update(opt_state, loss)``. Where ``probe_due``, pass ``trace``, one value
+    per probe.
     """
 
     def __init__(

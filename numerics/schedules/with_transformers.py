@@ -28,7 +28,7 @@ def late_decay_trainer(rule: "Rule", *, probe: "TraceProbe | None" = None, base:
                     "total", rule.total, was, "give optimizer steps, not epochs: epochs times steps per epoch"
                 )
             wrapped = self.optimizer if optimizer is None else optimizer
-            own = getattr(wrapped, "optimizer", wrapped)  # out of accelerate's wrapper
+            own: Any = getattr(wrapped, "optimizer", wrapped)  # out of accelerate's wrapper
             self.lr_scheduler = LateDecay(own, rule, probe=probe)
             return self.lr_scheduler
 

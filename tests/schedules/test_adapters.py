@@ -55,7 +55,7 @@ def test_an_optax_state_without_a_rate_is_refused():
     optax = pytest.importorskip("optax")
     from numerics.schedules.with_optax import OptaxLateDecay
 
-    with pytest.raises(InputError, match="has no learning rate to set; build the optimizer with optax.inject_hyper"):
+    with pytest.raises(InputError, match=r"has no learning rate to set; build the optimizer with optax\.inject_hyper"):
         OptaxLateDecay(RULE, eta=0.1).update(optax.sgd(0.1).init(np.zeros(1)), loss=1.0)
 
 
@@ -128,7 +128,9 @@ def test_the_hugging_face_trainer_uses_the_rates_of_the_rule(tmp_path):
 def test_a_budget_that_is_not_the_trainers_is_refused(tmp_path):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    with pytest.raises(InputError, match="total = 4 is not the 40 optimizer steps of this run; give optimizer steps, not"):
+    with pytest.raises(
+        InputError, match="total = 4 is not the 40 optimizer steps of this run; give optimizer steps, not"
+    ):
         hugging_face_trainer(transformers, Rule(total=4), tmp_path).train()
 
 

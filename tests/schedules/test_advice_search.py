@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numerics.advice import Advice, Advisor
+from scipy.stats import beta
+
+from numerics.advice import Advisor
+from numerics.decay_plan import Advice
 from numerics.problem import Problem
 from numerics.scalar_law import RadialLaw, RadialManifold
 from numerics.schedule import Constant, StepDecay
 from numerics.sgd import Noise, RadialSGD, simulate
 from numerics.start import null_direction, on_manifold, radial_from_predictor
-from scipy.stats import beta
 from theory.parametrization import named
 
 CLOSE = 1.02  # final test loss over the best found
@@ -143,17 +145,17 @@ def test_the_advised_schedule_is_as_good_as_the_best_found(seed):
 @pytest.mark.full
 def test_the_advice_is_within_two_percent_in_95_percent_of_random_problems(seed_shift, capsys):
     count, ratios = 60, []
-    for seed in range(1000 + seed_shift, 1000 + seed_shift + count):
+    for seed in range(2000 + seed_shift, 2000 + seed_shift + count):
         value, case, advice, best = ratio(seed)
         ratios.append(value)
-        if value >= CLOSE:
+        if not value < CLOSE:
             with capsys.disabled():
                 print(f"\nseed {seed}: {value:.4f}", case.depth, case.batch, case.sigma, case.budget, advice, best)
     hits = sum(value < CLOSE for value in ratios)
     low, high = interval(hits, count)
     with capsys.disabled():
         print(
-            f"\nwithin 2 % of the best found in {hits} of {count} problems = {hits / count:.1%} [{low:.1%}, {high:.1%}];"
+            f"\nwithin 2 % of the best found: {hits} of {count} problems = {hits / count:.1%} [{low:.1%}, {high:.1%}];"
         )
-        print("ratio quantiles 0, 50, 90, 95, 100 %:", np.quantile(ratios, [0, 0.5, 0.9, 0.95, 1]).round(4))
+        print("ratio quantiles 0, 50, 90, 95, 100 %:", np.nanquantile(ratios, [0, 0.5, 0.9, 0.95, 1]).round(4))
     assert hits / count >= WANTED

@@ -31,8 +31,7 @@ def exact_trace(model, x, kind, outputs):
     """tr of the Gauss-Newton matrix from p products with unit vectors."""
     flat = FlatModel(model)
     theta, y = flat.own_parameters(), torch.zeros(7, outputs, dtype=torch.float64)
-    if outputs > 1:
-        y[:, 0] = 1.0
+    y[:, 0] = 1.0  # the first class, or the sign of a logit
     return trace_exact(gauss_newton_product(flat, LOSSES[kind], x, y, theta), theta)
 
 

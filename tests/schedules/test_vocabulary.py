@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from numerics.errors import InputError
 from numerics.schedule import Constant, Cosine, Linear, StepDecay, WarmupStableDecay
 
