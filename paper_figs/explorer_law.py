@@ -88,7 +88,7 @@ def curves(setting: Setting) -> Curves:
     eta = setting.load * _limit(setting.n, setting.d, setting.seed, setting.depth, setting.batch, setting.rho0)
     still = 100 * made.n / (eta * float(np.linalg.eigvalsh(law.manifold.kernel(rho0))[0]))
     step, rho = _tabulated(lambda x: law.log_rate(x, eta), rho0, still)
-    small = np.interp(step, *_tabulated(lambda x: law.log_rate_small_eta(x, eta), rho0, still))
+    small = np.interp(step, *_tabulated(lambda x: law.log_rate_small_eta(x, eta), rho0, still, low=_RANGE**2))
     grid = np.geomspace(rho.min(), rho.max(), _FLOORS) if np.ptp(rho) else rho[:1]
     decay_step = setting.decay * float(step[-1])
     decay_rho = float(np.interp(decay_step, step, rho))
@@ -127,12 +127,14 @@ def _floor(law: RadialLaw, rho: float, eta: float) -> float:
     return floor(law.manifold.kernel(rho), eta=eta, batch=law.batch, sigma=law.sigma)
 
 
-def _tabulated(rate: Callable[[float], float], rho0: float, still: float) -> tuple[FloatArray, FloatArray]:
+def _tabulated(
+    rate: Callable[[float], float], rho0: float, still: float, low: float = _RANGE
+) -> tuple[FloatArray, FloatArray]:
     """Steps and rho ``(FINE,)``: the quadrature of 1/rate over ln rho, from rates at TABLE points; still: steps shown of no drift."""
     first = rate(rho0)
     if abs(first) * still < 1e-9:
         return np.linspace(0, still, FINE), np.full(FINE, rho0)
-    reach = np.log(_RANGE) if first < 0 else np.log(5.0)
+    reach = np.log(low) if first < 0 else np.log(5.0)
     x = np.log(rho0) + np.linspace(0.0, reach, TABLE)
     rates = np.array([rate(float(np.exp(value))) for value in x])
     slow = np.flatnonzero(rates / first < _SLOWEST)

@@ -51,7 +51,7 @@ def draw(data: xarray.Dataset) -> Figure:
         ax.plot(data["law_step"], unit * data["floor_law"], color=COLOURS["law"], label="floor by the law (C2)", zorder=3)
         ax.set(xlabel="SGD step", ylabel="train loss")
     fall.set(xscale="log", yscale="log", title="the train loss saturates ...")
-    fall.legend(loc="lower left")
+    fall.legend(loc="upper right")
     floor.set(ylim=(0, 1.6e4 * float(data["floor_law"].max())), ylabel=r"train loss / $10^{-4}$", title="... at the predicted floor")
     letter([fall, floor])
     return figure
