@@ -83,11 +83,11 @@ def test_replicas_of_one_seed_are_paired_and_of_two_seeds_are_not():
 
 
 def test_clean_and_static_targets_are_interpolated_and_fresh_noise_is_not():
-    """Momentum .9, so 1500 steps are many; all against what the noise itself puts on a target."""
-    model, recipe = small.mlp(widths=(20,)), Recipe("squared", 3, False, 0.9, 0.0)
+    """Momentum .9, so 2500 steps are many; all against what the noise itself puts on a target."""
+    model, recipe = small.mlp(widths=(80,)), Recipe("squared", 3, False, 0.9, 0.0)
     kinds = ("none", "fresh", "static", "static")
     running = program(recipe, noise=kinds, seeds=(0, 0, 0, 1), model=model, eta=0.02)
-    end, losses = running.advance(running.start(gain=1.0), 1500)
+    end, losses = running.advance(running.start(gain=1.5), 2500)
     noise = 0.5 * 3 * 0.3**2
     y = running.examples.targets(running.examples.labels)
     clean = measure(model, end.theta, running.examples.x, y, loss="squared").loss
