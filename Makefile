@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/phase2
 
-.PHONY: run test figures verify bench clean
+.PHONY: run test figures verify bench docs clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/python -m numerics.run phase2 --out $(OUT) $(ARGS)
@@ -24,6 +24,11 @@ verify: $(VENV)/.installed-test
 
 figures: $(VENV)/.installed-run
 	$(BIN)/python -m paper_figs $(ARGS)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/_ext/readme_table.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.installed-run
 	$(BIN)/python -m numerics.run bench $(ARGS)

@@ -1,4 +1,7 @@
-"""Sphinx: MyST pages, furo; the pages under _generated are written from theory, paper_figs and the sources at build time."""
+"""Sphinx: MyST pages, furo.
+
+The pages under _generated are written from theory, paper_figs and the sources at build time.
+"""
 
 import sys
 from pathlib import Path

@@ -8,6 +8,7 @@ verdict is a fail; where it straddles the margin's edge the sample is too small 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Literal
 
 import numpy as np
@@ -94,6 +95,10 @@ class Check:
             return "outside conditions"
         return "pass" if self._inside else "fail"
 
+    def _repr_html_(self) -> str:
+        """A row of a table, for notebooks."""
+        return html_table([self])
+
     def record(self) -> dict[str, object]:
         """The entry of summary.json."""
         return {
@@ -151,3 +156,28 @@ def table(checks: Sequence[Check]) -> str:
             f"{check.sem:<9.2g}  {z}  {check.verdict}{reason}"
         )
     return "\n".join(lines)
+
+
+class Checks(list[Check]):
+    """Checks that a notebook shows as one table."""
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
+
+
+def html_table(checks: Sequence[Check]) -> str:
+    """The checks as an HTML table, verdicts in colour and in words."""
+    names = ("claim", "quantity", "predicted", "simulated", "z", "verdict")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(map(_html_row, checks))}</tbody></table>"
+
+
+def _html_row(check: Check) -> str:
+    relation = {"both": "", "upper": "≤ ", "lower": "≥ "}[check.side]
+    reason = f" ({', '.join(check.broken)})" if check.broken else ""
+    colour = {"pass": "#0072B2", "fail": "#D55E00", "outside conditions": "#555555"}[check.verdict]
+    z = "–" if np.isnan(check.z) else f"{check.z:.2f}"
+    observed = f"{check.observed:.5g} ± {check.sem:.2g}"
+    cells = (check.claim, check.quantity, f"{relation}{check.predicted:.5g}", observed, z)
+    plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr>{plain}<td style="color:{colour}"><b>{check.verdict}</b>{escape(reason)}</td></tr>'

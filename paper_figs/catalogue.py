@@ -35,7 +35,10 @@ FIGURES = {
 
 
 class FigureModule(Protocol):
-    """What every `paper_figs.fig_*` module defines. CLAIMS: numbers of the claims it shows; ALT: what a blind reader hears."""
+    """What every `paper_figs.fig_*` module defines.
+
+    CLAIMS: numbers of the claims it shows; ALT: what a blind reader hears.
+    """
 
     CLAIMS: tuple[str, ...]
     ALT: str
@@ -56,7 +59,10 @@ def load(stem: str) -> FigureModule:
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Stems of the named figures, with or without "fig_"; all of them for no names. Raises InputError for an unknown one."""
+    """Stems of the named figures, with or without "fig_"; all of them for no names.
+
+    Raises InputError for an unknown one.
+    """
     wanted = [name if name.startswith("fig_") else f"fig_{name}" for name in names] or list(FIGURES)
     for name in wanted:
         if name not in FIGURES:

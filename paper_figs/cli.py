@@ -17,7 +17,10 @@ from paper_figs.catalogue import FIGURES, chosen
 
 @dataclass(frozen=True)
 class Made:
-    """A figure written: its stem, the hash of its data, the seconds it took, and those that the processor worked for it."""
+    """A figure written.
+
+    Its stem, the hash of its data, the seconds it took, and those that the processor worked for it.
+    """
 
     stem: str
     digest: str
@@ -91,7 +94,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="the whole set in a minute: fewer replicas and steps")
     parser.add_argument("--out", type=Path, default=Path("out/figures"), help="folder [out/figures]")
     parser.add_argument("--seed", type=int, default=0, help="of everything random [0]")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes [2]; data do not depend on it")
+    parser.add_argument(
+        "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes [2]; data do not depend on it"
+    )
     parser.add_argument("--list", action="store_true", help="show the figures and stop")
     return parser.parse_args(words)
 
@@ -135,9 +140,8 @@ def _longest_first(stems: list[str]) -> list[str]:
 
 def write_index(folder: Path) -> None:
     """index.html: every figure that lies in the folder, with caption and alt text."""
-    from paper_figs.page import page
-
     from numerics.files import write_bytes
+    from paper_figs.page import page
 
     write_bytes(folder / "index.html", page(folder).encode())
 

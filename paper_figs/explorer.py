@@ -1,4 +1,7 @@
-"""The explorer: `marimo run paper_figs/explorer.py`. Sliders move the law's curves at once; a button runs SGD on top."""
+"""The explorer: `marimo run paper_figs/explorer.py`.
+
+Sliders move the law's curves at once; a button runs SGD on top.
+"""
 
 import marimo
 

@@ -32,7 +32,10 @@ _RANGE = 0.03  # of rho0: there too
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the sliders stand. ``load`` is eta over the stability limit, ``rho0`` in units of |w_mn|, ``decay`` a share of the run."""
+    """Where the sliders stand.
+
+    ``load`` is eta over the stability limit, ``rho0`` in units of |w_mn|, ``decay`` a share of the run.
+    """
 
     n: int
     d: int
@@ -47,7 +50,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Curves:
-    """The law along a run, each ``(FINE,)``; rho in units of |w_mn|. ``frozen`` continues after the decay at ``decay_step``."""
+    """The law along a run, each ``(FINE,)``; rho in units of |w_mn|.
+
+    ``frozen`` continues after the decay at ``decay_step``.
+    """
 
     step: FloatArray
     rho: FloatArray
@@ -130,7 +136,10 @@ def _floor(law: RadialLaw, rho: float, eta: float) -> float:
 def _tabulated(
     rate: Callable[[float], float], rho0: float, still: float, low: float = _RANGE
 ) -> tuple[FloatArray, FloatArray]:
-    """Steps and rho ``(FINE,)``: the quadrature of 1/rate over ln rho, from rates at TABLE points; still: steps shown of no drift."""
+    """Steps and rho ``(FINE,)``: the quadrature of 1/rate over ln rho, from rates at TABLE points; still.
+
+    Steps shown of no drift.
+    """
     first = rate(rho0)
     if abs(first) * still < 1e-9:
         return np.linspace(0, still, FINE), np.full(FINE, rho0)
@@ -147,8 +156,10 @@ def _tabulated(
     return step, np.asarray(np.exp(x[0] + np.sign(first) * way))
 
 
-def _until_rest(rate: Callable[[float], float], x: FloatArray, stop: int, first: float) -> tuple[FloatArray, FloatArray]:
-    """A table that ends where the drift has slowed to _SLOWEST of its first rate, by bisection before the resting point."""
+def _until_rest(
+    rate: Callable[[float], float], x: FloatArray, stop: int, first: float
+) -> tuple[FloatArray, FloatArray]:
+    """A table that ends, by bisection, where the drift has slowed to _SLOWEST of its first rate."""
     inner, outer = x[stop - 1], x[stop]
     for _ in range(12):
         middle = (inner + outer) / 2
@@ -160,14 +171,20 @@ def _until_rest(rate: Callable[[float], float], x: FloatArray, stop: int, first:
 
 
 def simulated(setting: Setting, replicas: int = 16, records: int = 40) -> dict[str, FloatArray]:
-    """SGD with the decay of the setting: step, and mean and standard error ``(records, 2)`` of rho / |w_mn|, train and test loss."""
+    """SGD with the decay of the setting.
+
+    Step, and mean and standard error ``(records, 2)`` of rho / |w_mn|, train and test loss.
+    """
     found = curves(setting)
     made, _, direction = problem(setting.n, setting.d, setting.seed)
-    settings = validated(job="explorer", out=Path(), threads=2, depth=setting.depth, batch=setting.batch, sigma=setting.sigma, eta=found.eta, replicas=replicas, seed=setting.seed)  # fmt: skip
+    given = {"depth": setting.depth, "batch": setting.batch, "sigma": setting.sigma, "seed": setting.seed}
+    settings = validated(job="explorer", out=Path(), threads=2, eta=found.eta, replicas=replicas, **given)
     system = RadialSystem(settings, made, named("radial", setting.depth), direction, setting.rho0 * made.norm_w_mn)
     decay = max(int(found.decay_step), 1)
     step = np.unique(np.append(decay, np.linspace(0, found.horizon, records))).astype(np.int64)
-    table = system.simulate(system.states_on_manifold(), StepDecay(found.eta, decay, DECAY_FACTOR), step, lambda _: None)
+    table = system.simulate(
+        system.states_on_manifold(), StepDecay(found.eta, decay, DECAY_FACTOR), step, lambda _: None
+    )
     moments = {name: _moments(table[name]) for name in ("loss", "test_loss")}
     return {"step": step.astype(float), "rho": _moments(table["rho_slow"]) / made.norm_w_mn, **moments}
 

@@ -58,7 +58,14 @@ def test_panel(curves: Curves, simulated: Simulated) -> str:
     high, low = float(curves.test_loss.max()), min(curves.best, float(curves.test_loss.min()))
     margin = 0.15 * (high - low) + 1e-9 * high + 1e-12
     panel = Panel("test loss", "SGD step", "test loss", (0, curves.horizon), (low - margin, high + 2 * margin))
-    panel.line([0, curves.horizon], [curves.best] * 2, COLOURS["reference"], dash="2 3", name="minimum-norm solution", width=1.2)
+    panel.line(
+        [0, curves.horizon],
+        [curves.best] * 2,
+        COLOURS["reference"],
+        dash="2 3",
+        name="minimum-norm solution",
+        width=1.2,
+    )
     panel.line(curves.step, curves.test_loss, COLOURS["law"], dash="1 4", name="without decay", width=1.2)
     panel.line(*_after(curves, curves.test_loss, final), COLOURS["law"], name="with decay")
     _decay_line(panel, curves)
@@ -97,8 +104,15 @@ def landscape(depth: float) -> str:
 
 def sentence(setting: Setting, curves: Curves) -> str:
     """What the law says here, in words."""
-    end = "The drift goes all the way to the minimum-norm solution" if curves.selected else "The flattest minimum is not the minimum-norm solution: the drift stops before it"
+    end = (
+        "The drift goes all the way to the minimum-norm solution"
+        if curves.selected
+        else "The flattest minimum is not the minimum-norm solution: the drift stops before it"
+    )
     if setting.depth == 1:
         end = "Depth 1 has one curvature everywhere: nothing drifts"
     final = float(np.interp(curves.decay_step, curves.step, curves.test_loss))
-    return f"η = {curves.eta:.4g}. {end}. A decay at step {curves.decay_step:,.0f} ends at test loss {final:.4g}; the minimum-norm solution has {curves.best:.4g}."
+    return (
+        f"η = {curves.eta:.4g}. {end}. A decay at step {curves.decay_step:,.0f} ends at test loss {final:.4g}; "
+        f"the minimum-norm solution has {curves.best:.4g}."
+    )

@@ -1,4 +1,7 @@
-"""Phase III (C7): after the decay the loss falls to the new floor, rho stays, the test loss settles at its predicted value."""
+"""Phase III (C7).
+
+After the decay the loss falls to the new floor, rho stays, the test loss settles at its predicted value.
+"""
 
 import numpy as np
 import xarray
@@ -11,14 +14,20 @@ from paper_figs.systems import from_job, no_tick, radial, setting_text
 
 CLAIMS = ("C7",)
 ALT = (
-    "Three panels around the moment at which the learning rate is divided by ten. Train loss drops tenfold onto the new floor; the "
-    "distance rho from the minimum-norm solution stops moving; the test loss settles on its predicted value. Points lie on the law's lines."
+    "Three panels around the moment at which the learning rate is divided by ten. Train loss drops tenfold onto the "
+    "new floor; the "
+    "distance rho from the minimum-norm solution stops moving; the test loss settles on its predicted value. Points "
+    "lie on the law's lines."
 )
 
 
 def data(small: bool, seed: int) -> xarray.Dataset:
     """A drift, a decay, a relaxation."""
-    size = {"n": 6, "features": 30, "replicas": 24, "records": 50} if small else {"n": 10, "features": 60, "replicas": 192, "records": 120}
+    size = (
+        {"n": 6, "features": 30, "replicas": 24, "records": 50}
+        if small
+        else {"n": 10, "features": 60, "replicas": 192, "records": 120}
+    )
     settings = {"depth": 3.0, "batch": 4, "sigma": 0.08, "seed": seed, **size}
     pilot = radial(**settings)
     middle = pilot.resting_rho + 0.6 * (pilot.rho0 - pilot.resting_rho)
@@ -32,9 +41,12 @@ def caption(data: xarray.Dataset) -> str:
     found = {record["quantity"]: record for record in checks(data)}
     loss, rho, test = found["train loss after decay"], found["rho at the end"], found["final test loss"]
     return (
-        f"Phase III: dividing the learning rate by 10 at step {data.attrs['decay']:,} lets the train loss fall to the small floor ({loss['observed']:.3g} "
-        f"± {loss['sem']:.1g}, law {loss['predicted']:.3g}) and freezes the drift: ρ ends at {rho['observed']:.4g} ± {rho['sem']:.1g} (law "
-        f"{rho['predicted']:.4g}), the test loss at {test['observed']:.4g} ± {test['sem']:.1g} (law {test['predicted']:.4g}) (C7). "
+        f"Phase III: dividing the learning rate by 10 at step {data.attrs['decay']:,} lets the train loss fall to the "
+        f"small floor ({loss['observed']:.3g} "
+        f"± {loss['sem']:.1g}, law {loss['predicted']:.3g}) and freezes the drift: ρ ends at {rho['observed']:.4g} ± "
+        f"{rho['sem']:.1g} (law "
+        f"{rho['predicted']:.4g}), the test loss at {test['observed']:.4g} ± {test['sem']:.1g} (law "
+        f"{test['predicted']:.4g}) (C7). "
         f"{setting_text(data)}; {checked(data)}."
     )
 

@@ -18,7 +18,8 @@ from paper_figs.systems import mean_sem, radial
 
 CLAIMS = ("C11",)
 ALT = (
-    "Left: distance from the minimum-norm solution against step under cross-entropy with flipped labels, for flip probabilities 0.1, 0.2 and 0.3: points on the law's lines. Right: margins of the "
+    "Left: distance from the minimum-norm solution against step under cross-entropy with flipped labels, for flip "
+    "probabilities 0.1, 0.2 and 0.3: points on the law's lines. Right: margins of the "
     "training rows stay at the predicted level ln((1-p)/p) while the distance falls."
 )
 FLIPS = (0.1, 0.2, 0.3)
@@ -34,13 +35,23 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     variables = {
         "flip": var("kind", np.array(FLIPS), "flip probability"),
         "step": var("kind record", np.array([r[0] for r in runs]), "SGD steps", "step"),
-        "rho": var("kind record moment", np.array([mean_sem(r[1]) for r in runs]), "rho / |w_mn|, mean and standard error"),
+        "rho": var(
+            "kind record moment", np.array([mean_sem(r[1]) for r in runs]), "rho / |w_mn|, mean and standard error"
+        ),
         "law": var("kind record", np.array([r[2] for r in runs]), "rho / |w_mn| by the law"),
-        "loss": var("kind moment", np.array([r[3] for r in runs]), "cross-entropy on clean labels at the end, mean and standard error"),
-        "loss_law": var("kind", np.array([float(np.log1p(f / (1 - f))) for f in FLIPS]), "cross-entropy at the margin ln((1-p)/p)"),
+        "loss": var(
+            "kind moment",
+            np.array([r[3] for r in runs]),
+            "cross-entropy on clean labels at the end, mean and standard error",
+        ),
+        "loss_law": var(
+            "kind", np.array([float(np.log1p(f / (1 - f))) for f in FLIPS]), "cross-entropy at the margin ln((1-p)/p)"
+        ),
     }
     made = [_check(flip, run, critical) for flip, run in zip(FLIPS, runs, strict=True)]
-    return dataset("Cross-entropy with flipped labels", variables, made, replicas=replicas, n=6, d=30, depth=2.0, batch=4)
+    return dataset(
+        "Cross-entropy with flipped labels", variables, made, replicas=replicas, n=6, d=30, depth=2.0, batch=4
+    )
 
 
 def _run(flip: float, replicas: int, count: int, seed: int):  # type: ignore[no-untyped-def]
@@ -48,13 +59,17 @@ def _run(flip: float, replicas: int, count: int, seed: int):  # type: ignore[no-
     plain = radial(n=6, features=30, depth=2.0, batch=4, replicas=replicas, seed=seed)
     labels = Problem(plain.problem.X, np.sign(plain.problem.y), w_star=plain.problem.w_star)
     law = flip_law(labels, plain.parametrization, flip=flip, batch=4)
-    chosen = RadialSystem(plain.settings, law.problem, plain.parametrization, plain.direction, 1.5 * law.problem.norm_w_mn)
+    chosen = RadialSystem(
+        plain.settings, law.problem, plain.parametrization, plain.direction, 1.5 * law.problem.norm_w_mn
+    )
     eta = _LOAD * law.stability_limit(0.0, chosen.rho0)
     unit = law.problem.norm_w_mn
     steps = np.linspace(0, 2.5 / abs(law.log_rate(chosen.rho0, eta)), count + 1).astype(np.int64)
     predicted = law.law.solve(law.log_rate, chosen.rho0, Constant(eta), steps) / unit
     small = compact(chosen.reduced)
-    model = VariantSGD(Problem(small.X, np.sign(small.y)), chosen.parametrization, chosen.model.scale, Variant(flip=flip))
+    model = VariantSGD(
+        Problem(small.X, np.sign(small.y)), chosen.parametrization, chosen.model.scale, Variant(flip=flip)
+    )
     state, n = chosen.states_on_manifold()[0], 6
     u = np.append(np.linalg.solve(chosen.reduced.factor, state[:n]), state[n + 1])
     states = model.start(u, replicas)
@@ -73,8 +88,11 @@ def caption(data: xarray.Dataset) -> str:
     """The middle flip probability in numbers."""
     a, end, law = data.attrs, data["rho"].values[1, -1], data["law"].values[1, -1]
     return (
-        f"Cross-entropy drifts too (C11): with labels flipped afresh with probability p_f the drift is that of squared loss with H → qH, q = p_f(1 − p_f). At p_f = {FLIPS[1]:g} ρ ends at {end[0]:.3f} ± {end[1]:.1g} |w_mn|, "
-        f"by the law {law:.3f}; the law is the leading order in the fluctuation. n = {a['n']}, d = {a['d']}, D = {a['depth']:g}, B = {a['batch']}, η at {_LOAD:.0%} of the stability limit; {a['replicas']} runs, "
+        "Cross-entropy drifts too (C11): with labels flipped afresh with probability p_f the drift is that of "
+        f"squared loss with H → qH, q = p_f(1 − p_f). At p_f = {FLIPS[1]:g} ρ ends at {end[0]:.3f} ± {end[1]:.1g} "
+        "|w_mn|, "
+        f"by the law {law:.3f}; the law is the leading order in the fluctuation. n = {a['n']}, d = {a['d']}, D = "
+        f"{a['depth']:g}, B = {a['batch']}, η at {_LOAD:.0%} of the stability limit; {a['replicas']} runs, "
         f"bars ± 2 standard errors; {checked(data)}."
     )
 
@@ -87,7 +105,15 @@ def draw(data: xarray.Dataset) -> Figure:
         x, law, (mean, sem) = data["step"].values[i] / 1000, data["law"].values[i], data["rho"].values[i].T
         rho.plot(x, law, color=COLOURS[colour], label=f"law, $p_f$ = {FLIPS[i]:g}")
         markers(rho, x[at], mean[at], sem[at], colour=colour, symbol=symbol)
-        markers(deviation, x[at], 100 * (mean / law - 1)[at], 100 * (sem / law)[at], f"SGD, $p_f$ = {FLIPS[i]:g}", colour=colour, symbol=symbol)
+        markers(
+            deviation,
+            x[at],
+            100 * (mean / law - 1)[at],
+            100 * (sem / law)[at],
+            f"SGD, $p_f$ = {FLIPS[i]:g}",
+            colour=colour,
+            symbol=symbol,
+        )
     rho.set(ylabel=r"distance $\rho$ / $|w_{\rm mn}|$", title="flipped labels drive the same drift")
     deviation.axhline(0, color=COLOURS["reference"], linewidth=0.8)
     deviation.set(ylabel="deviation from the law (%)", title="leading order in the fluctuation")

@@ -1,4 +1,7 @@
-"""Noise models compared (C10): fresh label noise drifts; no noise, depth 1 and static corruption do not; isotropic noise drifts otherwise."""
+"""Noise models compared (C10): fresh label noise drifts.
+
+No noise, depth 1 and static corruption do not; isotropic noise drifts otherwise.
+"""
 
 from dataclasses import replace
 
@@ -20,10 +23,18 @@ from paper_figs.systems import mean_sem, radial
 
 CLAIMS = ("C10",)
 ALT = (
-    "Left: distance from the minimum-norm solution against step for five kinds of noise. Only fresh label noise brings it down, on the law's line; minibatch noise, static label corruption and "
-    "depth one stay where they are; isotropic noise moves slowly. Right: spread of the runs: isotropic noise diffuses as predicted, label noise does not."
+    "Left: distance from the minimum-norm solution against step for five kinds of noise. Only fresh label noise "
+    "brings it down, on the law's line; minibatch noise, static label corruption and "
+    "depth one stay where they are; isotropic noise moves slowly. Right: spread of the runs: isotropic noise diffuses "
+    "as predicted, label noise does not."
 )
-KINDS = ("fresh label noise", "minibatch noise only", "static label errors", "depth 1, fresh label noise", "isotropic gradient noise")
+KINDS = (
+    "fresh label noise",
+    "minibatch noise only",
+    "static label errors",
+    "depth 1, fresh label noise",
+    "isotropic gradient noise",
+)
 RESOLUTION = 0.03
 SPREAD = 0.12  # of rho / rho0 at the end, under isotropic noise
 
@@ -50,8 +61,16 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     variables = {
         "step": var("record", steps, "SGD steps", "step"),
         "kind": var("kind", np.array(KINDS), "kind of noise"),
-        "rho": var("kind record moment", np.array([mean_sem(r / r[0].mean()) for r in runs]), "rho / rho0, mean and standard error"),
-        "deviation": var("kind record", np.array([np.std(r / r[0].mean(), axis=1, ddof=1) for r in runs]), "spread of rho / rho0 over runs"),
+        "rho": var(
+            "kind record moment",
+            np.array([mean_sem(r / r[0].mean()) for r in runs]),
+            "rho / rho0, mean and standard error",
+        ),
+        "deviation": var(
+            "kind record",
+            np.array([np.std(r / r[0].mean(), axis=1, ddof=1) for r in runs]),
+            "spread of rho / rho0 over runs",
+        ),
         "law": var("record", law / unit, "rho / rho0 under fresh label noise, law"),
         "isotropic_law": var("record", drifted / unit, "rho / rho0 under isotropic noise, law"),
         "isotropic_spread": var("record", spread / unit, "its spread, law"),
@@ -76,7 +95,13 @@ def _corrupted(chosen: RadialSystem, seed: int) -> RadialSystem:
 
     p = chosen.problem
     error = 0.1 * np.random.Generator(np.random.Philox(seed)).standard_normal(p.n) * np.abs(p.y).mean()
-    return RadialSystem(chosen.settings, Problem(p.X, p.y + error, w_star=p.w_star), chosen.parametrization, chosen.direction, chosen.rho0)
+    return RadialSystem(
+        chosen.settings,
+        Problem(p.X, p.y + error, w_star=p.w_star),
+        chosen.parametrization,
+        chosen.direction,
+        chosen.rho0,
+    )
 
 
 def _spreading_tau(chosen: RadialSystem, total: int) -> float:
@@ -90,7 +115,9 @@ def _isotropic(chosen: RadialSystem, steps: IntArray, tau: float) -> FloatArray:
     u = radial_from_predictor(w, chosen.manifold.radius(chosen.rho0))
     model = VariantSGD(chosen.problem, chosen.parametrization, chosen.model.scale, Variant(isotropic=tau))
     noise = Noise(chosen.settings.batch, 0.0, chosen.settings.seed)
-    table = simulate(model, model.start(u, chosen.settings.replicas), Constant(chosen.eta), steps, noise=noise, threads=1)
+    table = simulate(
+        model, model.start(u, chosen.settings.replicas), Constant(chosen.eta), steps, noise=noise, threads=1
+    )
     return np.asarray(np.abs(chosen.manifold.relaxed(table["nu"], table["r"])))
 
 
@@ -114,11 +141,16 @@ def _check(kind: str, predicted: float, rho: FloatArray, critical: float) -> Che
 
 def caption(data: xarray.Dataset) -> str:
     """Where each kind ends."""
-    ends = ", ".join(f"{kind} {data['rho'].values[i, -1, 0]:.3f} ± {data['rho'].values[i, -1, 1]:.1g}" for i, kind in enumerate(KINDS))
+    ends = ", ".join(
+        f"{kind} {data['rho'].values[i, -1, 0]:.3f} ± {data['rho'].values[i, -1, 1]:.1g}"
+        for i, kind in enumerate(KINDS)
+    )
     a = data.attrs
     return (
-        f"Which noise drifts (C10). ρ/ρ₀ after {int(data['step'].values[-1]):,} steps: {ends}; the law says {data['law'].values[-1]:.3f} for fresh label noise and "
-        f"{data['isotropic_law'].values[-1]:.3f} for isotropic noise, scaled to spread ρ by {SPREAD:.0%}. n = {a['n']}, d = {a['d']}, D = {a['depth']:g} unless said, B = {a['batch']}; {a['replicas']} runs, "
+        f"Which noise drifts (C10). ρ/ρ₀ after {int(data['step'].values[-1]):,} steps: {ends}; the law says "
+        f"{data['law'].values[-1]:.3f} for fresh label noise and "
+        f"{data['isotropic_law'].values[-1]:.3f} for isotropic noise, scaled to spread ρ by {SPREAD:.0%}. n = "
+        f"{a['n']}, d = {a['d']}, D = {a['depth']:g} unless said, B = {a['batch']}; {a['replicas']} runs, "
         f"bars ± 2 standard errors; {checked(data)}."
     )
 
@@ -136,9 +168,21 @@ def draw(data: xarray.Dataset) -> Figure:
         mean, sem = data["rho"].values[i].T
         shifted = np.clip(at + (i - 2), 0, len(step) - 1) if i else at
         markers(mean_panel, step[shifted], mean[shifted], sem[shifted], KINDS[i], colour=colour, symbol=symbol)
-        spread.plot(step[shifted], data["deviation"].values[i][shifted], symbol, color=COLOURS[colour], markerfacecolor="white", markersize=4)
+        spread.plot(
+            step[shifted],
+            data["deviation"].values[i][shifted],
+            symbol,
+            color=COLOURS[colour],
+            markerfacecolor="white",
+            markersize=4,
+        )
     spread.plot(step, data["isotropic_spread"], "--", color=COLOURS["third"], label="law, isotropic noise")
-    mean_panel.set(ylabel=r"distance $\rho$ / $\rho_0$", title="only fresh label noise drifts down", ylim=(0, 1.9), yticks=[0, 0.5, 1])
+    mean_panel.set(
+        ylabel=r"distance $\rho$ / $\rho_0$",
+        title="only fresh label noise drifts down",
+        ylim=(0, 1.9),
+        yticks=[0, 0.5, 1],
+    )
     spread.set(ylabel=r"spread of $\rho$ / $\rho_0$ over runs", title="isotropic noise diffuses")
     for ax in (mean_panel, spread):
         ax.set_xlabel("SGD step / 1000")

@@ -15,9 +15,12 @@ from paper_figs.systems import FloatArray, radial
 
 CLAIMS = ("C15",)
 ALT = (
-    "Top: four maps of the train loss over two parameters at depths 1, 2, 3 and 5. Minima form a curve; the valley around it is of even width at "
-    "depth 1 and narrows away from the origin the more the deeper the model. Closed contours of the test loss surround one point. Bottom left: "
-    "measured half-width of the valley against the norm, on the predicted lines. Bottom right: Hessian eigenvalues at the minimum-norm solution: "
+    "Top: four maps of the train loss over two parameters at depths 1, 2, 3 and 5. Minima form a curve; the valley "
+    "around it is of even width at "
+    "depth 1 and narrows away from the origin the more the deeper the model. Closed contours of the test loss "
+    "surround one point. Bottom left: "
+    "measured half-width of the valley against the norm, on the predicted lines. Bottom right: Hessian eigenvalues at "
+    "the minimum-norm solution: "
     "the train Hessian has zeros, the test Hessian none."
 )
 DEPTHS = (1.0, 2.0, 3.0, 5.0)
@@ -58,7 +61,9 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "test": var("depth i j", test.astype(np.float32), "test loss", "unit of y squared"),
         "minima": var("depth branch axis", np.array([_minima(D) for D in DEPTHS]), "minima manifold"),
         "norm": var("norm", norms, "|w| / |w_mn|"),
-        "width": var("depth norm kind", widths, "largest half-width of the valley over its value at w_mn: predicted, measured"),
+        "width": var(
+            "depth norm kind", widths, "largest half-width of the valley over its value at w_mn: predicted, measured"
+        ),
         "spectrum": var("loss eigenvalue", spectra, "Hessian eigenvalues at w_mn, train and test"),
     }
     return dataset("The model's landscape", variables, made, n=deep.problem.n, d=deep.problem.d, level=_LEVEL)
@@ -72,7 +77,10 @@ def _minima(depth: float) -> FloatArray:
 
 
 def _widths(chosen: RadialSystem, norm: float) -> FloatArray:
-    """Half-width in parameters along the softest normal over that at w_mn, at |w| = norm |w_mn|: predicted, measured."""
+    """Half-width in parameters along the softest normal over that at w_mn, at |w| = norm |w_mn|.
+
+    Predicted, measured.
+    """
     own, base = (_one_width(chosen, x) for x in (norm, 1.0))
     return np.asarray(own / base)
 
@@ -119,11 +127,16 @@ def caption(data: xarray.Dataset) -> str:
     """Nullity and narrowing."""
     a, width = data.attrs, data["width"].values[:, -1]
     zeros = int(np.sum(data["spectrum"].values[0] < 1e-10 * data["spectrum"].values[0].max()))
-    told = ", ".join(f"{100 * w[1]:.0f}% at D = {D:g} (predicted {100 * w[0]:.0f}%)" for D, w in zip(DEPTHS, width, strict=True))
+    told = ", ".join(
+        f"{100 * w[1]:.0f}% at D = {D:g} (predicted {100 * w[0]:.0f}%)" for D, w in zip(DEPTHS, width, strict=True)
+    )
     return (
-        f"The model's landscape (C15). (a–d) Train loss (colours; white: level set at {a['level']:g}; black: minima) and test loss (dashed) over both parameters of a model with d = 2, n = 1. "
-        f"(e) When the norm triples the valley's largest half-width falls to {told}; n = {a['n']}, d = {a['d']}. (f) At the minimum-norm solution the train Hessian has "
-        f"{zeros} zero eigenvalues, d − n = {a['d'] - a['n']}, the test Hessian (teacher at w_mn) none. {checked(data)}."
+        f"The model's landscape (C15). (a–d) Train loss (colours; white: level set at {a['level']:g}; black: minima) "
+        "and test loss (dashed) over both parameters of a model with d = 2, n = 1. "
+        f"(e) When the norm triples the valley's largest half-width falls to {told}; n = {a['n']}, d = {a['d']}. (f) "
+        "At the minimum-norm solution the train Hessian has "
+        f"{zeros} zero eigenvalues, d − n = {a['d'] - a['n']}, the test Hessian (teacher at w_mn) none. "
+        f"{checked(data)}."
     )
 
 
@@ -147,14 +160,23 @@ def _map(ax, data: xarray.Dataset, i: int):  # type: ignore[no-untyped-def]
     from matplotlib.colors import LogNorm
 
     u, train, test = data["u"].values, data["train"].values[i].T, data["test"].values[i].T
-    shown = ax.pcolormesh(u, u, np.clip(train, 1e-4, 10), norm=LogNorm(1e-4, 10), cmap="viridis", shading="gouraud", rasterized=True)
+    shown = ax.pcolormesh(
+        u, u, np.clip(train, 1e-4, 10), norm=LogNorm(1e-4, 10), cmap="viridis", shading="gouraud", rasterized=True
+    )
     ax.contour(u, u, train, [data.attrs["level"]], colors="white", linewidths=1.0)
     ax.contour(u, u, test, [0.01, 0.05, 0.15, 0.35], colors=COLOURS["third"], linewidths=0.9, linestyles="--")
     x, y = data["minima"].values[i].T
     ax.plot(x, y, color="black", linewidth=1.1)
     star = predictor_inverse(_W_STAR, DEPTHS[i])
     ax.plot(*star, "o", markersize=4, color=COLOURS["third"], markeredgecolor="black")
-    ax.set(xlim=(-_HALF, _HALF), ylim=(-_HALF, _HALF), xlabel="parameter $u_1$", aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    ax.set(
+        xlim=(-_HALF, _HALF),
+        ylim=(-_HALF, _HALF),
+        xlabel="parameter $u_1$",
+        aspect="equal",
+        xticks=[-1, 0, 1],
+        yticks=[-1, 0, 1],
+    )
     ax.grid(False)
     return shown
 
@@ -181,7 +203,14 @@ def _spectrum_panel(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untype
     spectra = np.maximum(data["spectrum"].values, 1e-18)
     index = np.arange(1, spectra.shape[1] + 1)
     ax.plot(index, spectra[1], "s", color=COLOURS["third"], label="test Hessian: no zero")
-    ax.plot(index, spectra[0], "o", color=COLOURS["simulation"], markerfacecolor="white", label=f"train Hessian: d − n = {data.attrs['d'] - data.attrs['n']} zeros (to rounding)")
+    ax.plot(
+        index,
+        spectra[0],
+        "o",
+        color=COLOURS["simulation"],
+        markerfacecolor="white",
+        label=f"train Hessian: d − n = {data.attrs['d'] - data.attrs['n']} zeros (to rounding)",
+    )
     ax.set(yscale="log", ylim=(3e-19, 1e5), xlabel="eigenvalue number", ylabel="eigenvalue")
     ax.set_title("(f) open train valley, closed test basin", loc="left")
     ax.legend(loc="center right")

@@ -1,4 +1,7 @@
-"""Train and held-out landscape of a real network on the surface of its own path: a channel along it, a basin at its end."""
+"""Train and held-out landscape of a real network on the surface of its own path.
+
+A channel along it, a basin at its end.
+"""
 
 import numpy as np
 import xarray
@@ -10,7 +13,8 @@ from paper_figs.record import dataset, var
 
 CLAIMS: tuple[str, ...] = ()
 ALT = (
-    "Two maps over the first two principal components of a training path, bent through it. Left, train loss: a low channel follows the whole path. Right, held-out loss: the low region is a "
+    "Two maps over the first two principal components of a training path, bent through it. Left, train loss: a low "
+    "channel follows the whole path. Right, held-out loss: the low region is a "
     "basin that only the end of the path reaches. Short arrows show where decays lead."
 )
 LEVEL = 0.02
@@ -22,7 +26,9 @@ def data(small: bool, seed: int) -> xarray.Dataset:
 
     with trained(("fresh",), small=small, seeds=2, seed=seed) as (experiment, folder):
         found = late_decay.measure(experiment)
-        drawn = late_decay_report.landscapes(experiment, found, ("curved",), LEVEL, 11 if small else 41, seed, folder, silent)["curved"]
+        drawn = late_decay_report.landscapes(
+            experiment, found, ("curved",), LEVEL, 11 if small else 41, seed, folder, silent
+        )["curved"]
     shown, gaps = drawn.shown, drawn.gaps
     variables = {
         "a": var("i", shown.a, "first principal direction"),
@@ -33,13 +39,18 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "starts": var("branch axis", shown.starts, "where decays start"),
         "ends": var("branch axis", shown.ends, "where decays end"),
         "level": var("part", np.array([o.level for o in shown.openness]), "level drawn"),
-        "border": var("part", np.array([o.border for o in shown.openness]), "share of the map's border below the level"),
+        "border": var(
+            "part", np.array([o.border for o in shown.openness]), "share of the map's border below the level"
+        ),
         "ratio": var("part", np.array([o.ratio for o in shown.openness]), "ratio of the two curvatures at the minimum"),
         "at": var("part axis", np.array([o.at for o in shown.openness]), "minimum on the plane"),
         "below": var("part", _share_below(shown), "share of the path below the level"),
         "distance": var("checkpoint", gaps.distance, "distance of each checkpoint from the plane"),
     }
-    facts = {"explained": float(np.sum(drawn.explained)), "path_length": float(np.linalg.norm(np.diff(shown.trunk, axis=0), axis=1).sum())}
+    facts = {
+        "explained": float(np.sum(drawn.explained)),
+        "path_length": float(np.linalg.norm(np.diff(shown.trunk, axis=0), axis=1).sum()),
+    }
     return dataset("Landscape of a real network", variables, (), **facts)
 
 
@@ -47,9 +58,14 @@ def _share_below(shown) -> np.ndarray:  # type: ignore[no-untyped-def]
     """Share of the path's checkpoints, weighted by the path's length, where the surface lies below the level."""
     from scipy.interpolate import RegularGridInterpolator
 
-    fine = np.concatenate([np.linspace(p, q, 20, endpoint=False) for p, q in zip(shown.trunk[:-1], shown.trunk[1:], strict=True)])
+    fine = np.concatenate(
+        [np.linspace(p, q, 20, endpoint=False) for p, q in zip(shown.trunk[:-1], shown.trunk[1:], strict=True)]
+    )
     length = np.repeat(np.linalg.norm(np.diff(shown.trunk, axis=0), axis=1), 20)
-    found = [RegularGridInterpolator((shown.a, shown.b), shown.losses[:, :, part])(fine) < shown.openness[part].level for part in (0, 1)]
+    found = [
+        RegularGridInterpolator((shown.a, shown.b), shown.losses[:, :, part])(fine) < shown.openness[part].level
+        for part in (0, 1)
+    ]
     return np.array([float(np.sum(length * below) / np.sum(length)) for below in found])
 
 
@@ -57,9 +73,13 @@ def caption(data: xarray.Dataset) -> str:
     """Openness of both valleys, and how flat the path is."""
     border, below, a = data["border"].values, data["below"].values, data.attrs
     return (
-        f"Landscapes of a real network (MLP on digits) over the first two principal components of its path after saturation, which explain {a['explained']:.0%} of it, bent through its checkpoints (they lie up to "
-        f"{float(data['distance'].max()):.2g} off the surface; path length {a['path_length']:.2g}). White: {LEVEL:g} above the minimum of the map. On the train loss {below[0]:.0%} of the path lies below that level, on the held-out loss "
-        f"{below[1]:.0%}: its end. Share of the map's border below it: {border[0]:.0%} and {border[1]:.0%}. Clean labels, no augmentation; arrows: decays."
+        "Landscapes of a real network (MLP on digits) over the first two principal components of its path after "
+        f"saturation, which explain {a['explained']:.0%} of it, bent through its checkpoints (they lie up to "
+        f"{float(data['distance'].max()):.2g} off the surface; path length {a['path_length']:.2g}). White: {LEVEL:g} "
+        f"above the minimum of the map. On the train loss {below[0]:.0%} of the path lies below that level, on the "
+        "held-out loss "
+        f"{below[1]:.0%}: its end. Share of the map's border below it: {border[0]:.0%} and {border[1]:.0%}. Clean "
+        "labels, no augmentation; arrows: decays."
     )
 
 
@@ -83,15 +103,42 @@ def draw(data: xarray.Dataset) -> Figure:
 
 def _map(ax, data: xarray.Dataset, part: int, norm) -> None:  # type: ignore[no-untyped-def]
     a, b, values = data["a"].values, data["b"].values, data["losses"].values[:, :, part].T
-    ax.contourf(a, b, np.clip(values, norm.vmin, norm.vmax), levels=np.geomspace(norm.vmin, norm.vmax, 25), norm=norm, cmap="viridis", extend="both")
+    ax.contourf(
+        a,
+        b,
+        np.clip(values, norm.vmin, norm.vmax),
+        levels=np.geomspace(norm.vmin, norm.vmax, 25),
+        norm=norm,
+        cmap="viridis",
+        extend="both",
+    )
     ax.contour(a, b, values, [data["level"].values[part]], colors="white", linewidths=1.4)
     trunk = data["trunk"].values
     ax.plot(*trunk.T, color="black", linewidth=1.1, marker=".", markersize=3.5, label="large learning rate")
     for start, end in zip(data["starts"].values, data["ends"].values, strict=True):
-        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": COLOURS["law"], "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0})
+        ax.annotate(
+            "",
+            end,
+            start,
+            arrowprops={"arrowstyle": "->", "color": COLOURS["law"], "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0},
+        )
     ax.plot(*data["ends"].values.T, "o", color=COLOURS["law"], markersize=3.5, label="after decay")
-    ax.plot(*data["at"].values[part], "*", color="white", markersize=9, markeredgecolor="black", label="minimum of the plane")
+    ax.plot(
+        *data["at"].values[part],
+        "*",
+        color="white",
+        markersize=9,
+        markeredgecolor="black",
+        label="minimum of the plane",
+    )
     for i, shift in ((0, (5, 5)), (len(trunk) - 1, (5, -10))):
-        ax.annotate(f"{int(data['step'].values[i]):,}", trunk[i], shift, textcoords="offset points", fontsize=7, bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8, "linewidth": 0})
+        ax.annotate(
+            f"{int(data['step'].values[i]):,}",
+            trunk[i],
+            shift,
+            textcoords="offset points",
+            fontsize=7,
+            bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8, "linewidth": 0},
+        )
     ax.set(xlabel="first principal direction", ylabel="second principal direction", xlim=a[[0, -1]], ylim=b[[0, -1]])
     ax.grid(False)

@@ -12,7 +12,8 @@ from paper_figs.systems import mean_sem
 
 CLAIMS: tuple[str, ...] = ()
 ALT = (
-    "Three panels for a network trained on digits. Train loss falls and stands still while test loss goes on falling. Final test loss against the decay step: falls with fresh label noise, flat "
+    "Three panels for a network trained on digits. Train loss falls and stands still while test loss goes on falling. "
+    "Final test loss against the decay step: falls with fresh label noise, flat "
     "without noise. Test accuracy after decay: rises with the decay step under fresh label noise."
 )
 KINDS = {
@@ -36,27 +37,68 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     variables = {
         "kind": var("kind", np.array(list(KINDS)), "kind of label noise"),
         "step": var("record", next(iter(found.trunks.values())).steps, "SGD steps", "step"),
-        "train": var("kind record", np.array([found.trunks[k].train for k in KINDS]), "train loss on clean labels, mean over seeds"),
+        "train": var(
+            "kind record",
+            np.array([found.trunks[k].train for k in KINDS]),
+            "train loss on clean labels, mean over seeds",
+        ),
         "test": var("kind record", np.array([found.trunks[k].test for k in KINDS]), "test loss, mean over seeds"),
         "decay": var("branch", found.steps, "decay step", "step"),
-        "final": var("kind branch moment", np.array([mean_sem(found.final[k]) for k in KINDS]), "test loss after decay, mean and standard error"),
-        "accuracy": var("kind branch moment", np.array([mean_sem(found.accuracy[k]) for k in KINDS]), "test accuracy after decay, mean and standard error"),
-        "change": var("kind moment", np.array([mean_sem(change[k]) for k in KINDS]), "relative change of the final test loss, latest decay against the first after saturation"),
+        "final": var(
+            "kind branch moment",
+            np.array([mean_sem(found.final[k]) for k in KINDS]),
+            "test loss after decay, mean and standard error",
+        ),
+        "accuracy": var(
+            "kind branch moment",
+            np.array([mean_sem(found.accuracy[k]) for k in KINDS]),
+            "test accuracy after decay, mean and standard error",
+        ),
+        "change": var(
+            "kind moment",
+            np.array([mean_sem(change[k]) for k in KINDS]),
+            "relative change of the final test loss, latest decay against the first after saturation",
+        ),
     }
     critical = critical_value(1, configuration.seeds)
     mean, sem = (float(x) for x in mean_sem(change["fresh"]))
-    made = [Check("C8", "fresh label noise: change of final test loss, late decay", 0.0, mean, sem, Margin(), critical, side="upper")]
-    facts = {"saturated": found.saturated, "seeds": configuration.seeds, "eta": configuration.eta, "batch": configuration.batch, "noise": configuration.noise}
-    return dataset("Late decay on a real network", variables, made, **facts, n=configuration.n_train, factor=configuration.factor)
+    made = [
+        Check(
+            "C8",
+            "fresh label noise: change of final test loss, late decay",
+            0.0,
+            mean,
+            sem,
+            Margin(),
+            critical,
+            side="upper",
+        )
+    ]
+    facts = {
+        "saturated": found.saturated,
+        "seeds": configuration.seeds,
+        "eta": configuration.eta,
+        "batch": configuration.batch,
+        "noise": configuration.noise,
+    }
+    return dataset(
+        "Late decay on a real network", variables, made, **facts, n=configuration.n_train, factor=configuration.factor
+    )
 
 
 def caption(data: xarray.Dataset) -> str:
     """Relative change with its standard error for every kind."""
     a = data.attrs
-    told = ", ".join(f"{KINDS[k][0]} {100 * m:+.0f} ± {100 * s:.0f}%" for k, (m, s) in zip(data["kind"].values, data["change"].values, strict=True))
+    told = ", ".join(
+        f"{KINDS[k][0]} {100 * m:+.0f} ± {100 * s:.0f}%"
+        for k, (m, s) in zip(data["kind"].values, data["change"].values, strict=True)
+    )
     return (
-        f"Late decay on a real network: an MLP on {a['n']} digits, squared loss, momentum, B = {a['batch']}. The train loss has saturated by step {a['saturated']:,}; a trunk at the large learning rate is decayed by a factor {a['factor']:g} "
-        f"at many steps. Change of the final test loss from the first decay after saturation to the latest: {told} (mean ± standard error over {a['seeds']} paired seeds); {checked(data)}. Bars ± 2 standard errors."
+        f"Late decay on a real network: an MLP on {a['n']} digits, squared loss, momentum, B = {a['batch']}. The "
+        f"train loss has saturated by step {a['saturated']:,}; a trunk at the large learning rate is decayed by a "
+        f"factor {a['factor']:g} "
+        f"at many steps. Change of the final test loss from the first decay after saturation to the latest: {told} "
+        f"(mean ± standard error over {a['seeds']} paired seeds); {checked(data)}. Bars ± 2 standard errors."
     )
 
 
@@ -78,7 +120,9 @@ def draw(data: xarray.Dataset) -> Figure:
         ax.axvline(data.attrs["saturated"], color=COLOURS["reference"], linestyle="--", linewidth=0.9)
         ax.set(xscale="log", xlabel="step of the decay (first: 0)")
     low = float(data["train"].values[0].min())
-    trunk.set(yscale="log", xlabel="step", ylabel="loss", title="train stands still, test falls", ylim=(0.2 * low, None))
+    trunk.set(
+        yscale="log", xlabel="step", ylabel="loss", title="train stands still, test falls", ylim=(0.2 * low, None)
+    )
     final.set(ylabel="test loss after decay", title="decay later, end lower")
     accuracy.set(ylabel="test accuracy after decay (%)", title="... and more accurate")
     trunk.legend(loc="lower left")

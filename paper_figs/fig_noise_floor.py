@@ -1,4 +1,7 @@
-"""The noise floor (C2) against the learning rate, at three batch sizes: the small-eta formula is off by a factor at large eta."""
+"""The noise floor (C2) against the learning rate, at three batch sizes.
+
+The small-eta formula is off by a factor at large eta.
+"""
 
 from dataclasses import replace
 
@@ -17,7 +20,8 @@ from paper_figs.systems import FloatArray, mean_sem, radial
 
 CLAIMS = ("C2",)
 ALT = (
-    "Mean train loss over the small-learning-rate formula, against the learning rate as a share of the stability limit. Curves "
+    "Mean train loss over the small-learning-rate formula, against the learning rate as a share of the stability "
+    "limit. Curves "
     "for batch sizes 1, 4 and 16 rise from one and bend upwards towards the limit; simulated points lie on them."
 )
 BATCHES = (1, 4, 16)
@@ -39,7 +43,9 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "load": var("grid", grid, "learning rate over the stability limit"),
         "law": var("batch grid", law, "floor over its small-eta formula, law"),
         "load_simulated": var("point", loads, "learning rate over the stability limit"),
-        "simulated": var("batch point moment", mean_sem(found), "floor over its small-eta formula, mean and standard error"),
+        "simulated": var(
+            "batch point moment", mean_sem(found), "floor over its small-eta formula, mean and standard error"
+        ),
         "batch": var("batch", np.array(BATCHES), "batch size"),
     }
     facts = {"n": 5, "d": 20, "depth": 2.0, "replicas": found.shape[-1]}
@@ -66,7 +72,9 @@ def _simulated(chosen: RadialSystem, K: FloatArray, share: float, batch: int) ->
 def _check(predicted: float, values: FloatArray, batch: int, share: float, critical: float) -> Check:
     mean, sem = mean_and_sem(values)
     quantity = f"floor over small-eta formula, B = {batch}, {share:.0%} of the limit"
-    return Check("C2", quantity, predicted, float(mean), float(sem), Margin(resolution=RESOLUTION * predicted), critical)
+    return Check(
+        "C2", quantity, predicted, float(mean), float(sem), Margin(resolution=RESOLUTION * predicted), critical
+    )
 
 
 def caption(data: xarray.Dataset) -> str:
@@ -75,8 +83,10 @@ def caption(data: xarray.Dataset) -> str:
     mean, sem = data["simulated"].values[0, -1]
     law = np.interp(shares[-1], data["load"].values, data["law"].values[0])
     return (
-        f"The noise floor at any learning rate (C2): the law (lines) and SGD (points), both over the small-η formula ησ² tr H/4B. At "
-        f"{shares[-1]:.0%} of the stability limit and B = {BATCHES[0]} the floor is {mean:.2f} ± {sem:.2f} times the formula, by the law {law:.2f}. "
+        "The noise floor at any learning rate (C2): the law (lines) and SGD (points), both over the small-η formula "
+        "ησ² tr H/4B. At "
+        f"{shares[-1]:.0%} of the stability limit and B = {BATCHES[0]} the floor is {mean:.2f} ± {sem:.2f} times the "
+        f"formula, by the law {law:.2f}. "
         f"n = 5, d = 20, D = 2; {data.attrs['replicas']} runs, bars ± 2 standard errors; {checked(data)}."
     )
 
@@ -89,7 +99,11 @@ def draw(data: xarray.Dataset) -> Figure:
         mean, sem = data["simulated"].values[i].T
         ax.plot(data["load"], data["law"][i], color=COLOURS[colour], label=f"law, B = {BATCHES[i]}")
         markers(ax, data["load_simulated"].values, mean, sem, colour=colour, symbol=mark)
-    ax.set(xlabel=r"learning rate $\eta$ / stability limit", ylabel=r"train loss / ($\eta\sigma^2$ tr H / 4B)", yscale="log")
+    ax.set(
+        xlabel=r"learning rate $\eta$ / stability limit",
+        ylabel=r"train loss / ($\eta\sigma^2$ tr H / 4B)",
+        yscale="log",
+    )
     ax.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
     ax.minorticks_off()
     ax.set(ylim=(0.8, 1.3 * float(data["simulated"].values[..., 0].max())), xlim=(0, 1))

@@ -11,14 +11,20 @@ from paper_figs.systems import from_job, no_tick, radial, setting_text, sparse, 
 
 CLAIMS = ("C1", "C2")
 ALT = (
-    "Two panels of train loss against SGD step. Left, both axes logarithmic: simulated points fall from above one to a level, "
-    "below the dotted bound and along the dashed gradient flow. Right: after saturation the points scatter around the predicted floor."
+    "Two panels of train loss against SGD step. Left, both axes logarithmic: simulated points fall from above one to "
+    "a level, "
+    "below the dotted bound and along the dashed gradient flow. Right: after saturation the points scatter around the "
+    "predicted floor."
 )
 
 
 def data(small: bool, seed: int) -> xarray.Dataset:
     """Phase I from a random start."""
-    size = {"n": 6, "features": 30, "replicas": 24, "records": 60} if small else {"n": 10, "features": 60, "replicas": 96, "records": 150}
+    size = (
+        {"n": 6, "features": 30, "replicas": 24, "records": 60}
+        if small
+        else {"n": 10, "features": 60, "replicas": 96, "records": 150}
+    )
     chosen = radial(depth=3.0, batch=4, sigma=0.05, eta_fraction=0.3, seed=seed, **size)
     return from_job("Phase I: saturation and floor", phase1.run(chosen, no_tick, no_tick))
 
@@ -28,8 +34,10 @@ def caption(data: xarray.Dataset) -> str:
     found = {record["quantity"]: record for record in checks(data)}
     time, floor = found["steps until the loss is at its floor"], found["train loss after saturation"]
     return (
-        f"Phase I: the train loss saturates (C1) at the floor the law predicts (C2). The floor is reached after {time['observed']:,.0f} "
-        f"steps, C1 allows {time['predicted']:,.0f}; the loss is then {floor['observed']:.3g} ± {floor['sem']:.1g}, predicted "
+        "Phase I: the train loss saturates (C1) at the floor the law predicts (C2). The floor is reached after "
+        f"{time['observed']:,.0f} "
+        f"steps, C1 allows {time['predicted']:,.0f}; the loss is then {floor['observed']:.3g} ± {floor['sem']:.1g}, "
+        "predicted "
         f"{floor['predicted']:.3g}. {setting_text(data)}; {checked(data)}."
     )
 
@@ -48,10 +56,16 @@ def draw(data: xarray.Dataset) -> Figure:
     late = late[sparse(len(late), 24)]
     markers(floor, step[late], 1e4 * mean[late], 1e4 * sem[late])
     for ax, unit in ((fall, 1.0), (floor, 1e4)):
-        ax.plot(data["law_step"], unit * data["floor_law"], color=COLOURS["law"], label="floor by the law (C2)", zorder=3)
+        ax.plot(
+            data["law_step"], unit * data["floor_law"], color=COLOURS["law"], label="floor by the law (C2)", zorder=3
+        )
         ax.set(xlabel="SGD step", ylabel="train loss")
     fall.set(xscale="log", yscale="log", title="the train loss saturates ...")
     fall.legend(loc="upper right")
-    floor.set(ylim=(0, 1.6e4 * float(data["floor_law"].max())), ylabel=r"train loss / $10^{-4}$", title="... at the predicted floor")
+    floor.set(
+        ylim=(0, 1.6e4 * float(data["floor_law"].max())),
+        ylabel=r"train loss / $10^{-4}$",
+        title="... at the predicted floor",
+    )
     letter([fall, floor])
     return figure

@@ -14,7 +14,8 @@ from paper_figs.systems import FloatArray, radial
 
 CLAIMS = ("C14",)
 ALT = (
-    "Left, logarithmic axes: error of the stochastic differential equation against SGD falls with the learning rate, with slope one, and with slope two for the corrected drift. "
+    "Left, logarithmic axes: error of the stochastic differential equation against SGD falls with the learning rate, "
+    "with slope one, and with slope two for the corrected drift. "
     "Right: relative error of the small-learning-rate floor and drift against the law: both fall with slope one."
 )
 _COUNT = 8
@@ -25,7 +26,9 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     flat = radial(n=4, features=16, depth=1.0, batch=2, sigma=0.3, seed=seed, replicas=2)
     deep = radial(n=4, features=16, depth=3.0, batch=2, sigma=0.1, seed=seed, replicas=2)
     loads = 0.2 / 2.0 ** np.arange(_COUNT)
-    weak = np.array([[_weak_error(flat, s * flat.stability_limit, corrected) for s in loads] for corrected in (False, True)])
+    weak = np.array(
+        [[_weak_error(flat, s * flat.stability_limit, corrected) for s in loads] for corrected in (False, True)]
+    )
     law = np.array([_small_eta_errors(deep, s * deep.stability_limit) for s in loads]).T
     names = ("SDE", "SDE, corrected drift", "small-eta floor", "small-eta drift")
     slopes = [_slope(loads, row) for row in (*weak, *law)]
@@ -72,9 +75,12 @@ def caption(data: xarray.Dataset) -> str:
     """The four slopes."""
     slopes = [record["observed"] for record in checks(data)]
     return (
-        f"Convergence orders in η, from exact second moments (C14): the stochastic differential equation of SGD errs with order {slopes[0]:.2f}, with the corrected drift {slopes[1]:.2f}; "
-        f"the small-η floor and drift err against the law with orders {slopes[2]:.2f} and {slopes[3]:.2f}, and by {data['law_error'].values[0, 0]:.0%} and {data['law_error'].values[1, 0]:.0%} at "
-        f"{data['load'].values[0]:.0%} of the stability limit. n = {data.attrs['n']}, d = {data.attrs['d']}, B = 2; {checked(data)}."
+        "Convergence orders in η, from exact second moments (C14): the stochastic differential equation of SGD errs "
+        f"with order {slopes[0]:.2f}, with the corrected drift {slopes[1]:.2f}; "
+        f"the small-η floor and drift err against the law with orders {slopes[2]:.2f} and {slopes[3]:.2f}, and by "
+        f"{data['law_error'].values[0, 0]:.0%} and {data['law_error'].values[1, 0]:.0%} at "
+        f"{data['load'].values[0]:.0%} of the stability limit. n = {data.attrs['n']}, d = {data.attrs['d']}, B = 2; "
+        f"{checked(data)}."
     )
 
 
@@ -87,7 +93,9 @@ def draw(data: xarray.Dataset) -> Figure:
         (law, data["law_error"].values, ("noise floor", "drift of Phase II"), (1, 1)),
     )
     for ax, errors, labels, orders in panels:
-        for row, label, order, colour, symbol in zip(errors, labels, orders, ("law", "simulation"), ("o", "s"), strict=True):
+        for row, label, order, colour, symbol in zip(
+            errors, labels, orders, ("law", "simulation"), ("o", "s"), strict=True
+        ):
             ax.plot(load, row, symbol + "-", color=COLOURS[colour], label=label, markersize=4)
             if ax is weak or row[-1] < errors[0, -1]:
                 _guide(ax, load, 0.55 * row[-1], order)
@@ -105,4 +113,11 @@ def _guide(ax, load: FloatArray, level: float, order: int) -> None:  # type: ign
     """A dotted line of the given order through the last point's level."""
     line = level * (load / load[-1]) ** order
     ax.plot(load, line, ":", color=COLOURS["reference"], linewidth=1)
-    ax.annotate(f"slope {order}", (load[2], line[2]), (2, -11), textcoords="offset points", fontsize=8, color=COLOURS["reference"])
+    ax.annotate(
+        f"slope {order}",
+        (load[2], line[2]),
+        (2, -11),
+        textcoords="offset points",
+        fontsize=8,
+        color=COLOURS["reference"],
+    )

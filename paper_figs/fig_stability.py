@@ -14,8 +14,10 @@ from paper_figs.systems import FloatArray, radial
 
 CLAIMS = ("C9",)
 ALT = (
-    "Left: largest stable learning rate, as a share of gradient descent's, against batch size: it rises from a fifth to one; simulated points lie on the "
-    "line. Right: growth of the squared residual per step against the learning rate for three batch sizes: each curve crosses one at its predicted limit."
+    "Left: largest stable learning rate, as a share of gradient descent's, against batch size: it rises from a fifth "
+    "to one; simulated points lie on the "
+    "line. Right: growth of the squared residual per step against the learning rate for three batch sizes: each curve "
+    "crosses one at its predicted limit."
 )
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SHOWN = (1, 4, 32)
@@ -32,17 +34,34 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     replicas, shares = 20_000 if small else 200_000, np.array([0.85, 0.925, 1.0, 1.075, 1.15])
     grid = np.unique(np.geomspace(1, 100, 40).round())
     limits = np.array([stability_limit(K, batch=b) for b in batches])
-    growth = np.array([[_growth(chosen, K, s * limit, b, replicas, seed) for s in shares] for b, limit in zip(batches, limits, strict=True)])
+    growth = np.array(
+        [
+            [_growth(chosen, K, s * limit, b, replicas, seed) for s in shares]
+            for b, limit in zip(batches, limits, strict=True)
+        ]
+    )
     crossing = np.array([_crossing(shares, table) for table in growth])
     critical = critical_value(len(batches), replicas)
     made = [
-        Check("C9", f"simulated limit / predicted, B = {b}", 1.0, float(c[0]), float(c[1]), Margin(resolution=RESOLUTION), critical)
+        Check(
+            "C9",
+            f"simulated limit / predicted, B = {b}",
+            1.0,
+            float(c[0]),
+            float(c[1]),
+            Margin(resolution=RESOLUTION),
+            critical,
+        )
         for b, c in zip(batches, crossing, strict=True)
     ]
     descent = 2 * len(K) / np.linalg.eigvalsh(K)[-1]
     variables = {
         "batch": var("grid", grid, "batch size"),
-        "limit": var("grid", np.array([stability_limit(K, batch=int(b)) for b in grid]) / descent, "stability limit over gradient descent's"),
+        "limit": var(
+            "grid",
+            np.array([stability_limit(K, batch=int(b)) for b in grid]) / descent,
+            "stability limit over gradient descent's",
+        ),
         "batch_simulated": var("point", np.array(batches), "batch size"),
         "share": var("share", shares, "learning rate over the predicted limit"),
         "growth": var("point share moment", growth, "growth of E|q|^2 per step, mean and standard error"),
@@ -70,7 +89,7 @@ def _leading(K: FloatArray, eta: float, batch: int) -> FloatArray:
 
 
 def _growth(chosen: RadialSystem, K: FloatArray, eta: float, batch: int, replicas: int, seed: int) -> FloatArray:
-    """(E|q_T|^2 / E|q_0|^2)^(1/T) and its standard error, SGD on the model itself with tiny residuals and no label noise."""
+    """(E|q_T|^2 / E|q_0|^2)^(1/T) and its standard error: SGD with tiny residuals and no label noise."""
     n, u = len(K), chosen.states_on_manifold()[0]
     draws = np.random.Generator(np.random.Philox(seed)).standard_normal((replicas, n))
     q = _SMALL * draws @ _leading(K, eta, batch).T
@@ -117,8 +136,10 @@ def caption(data: xarray.Dataset) -> str:
     """Limits at the smallest and largest batch."""
     a, b, limit, cross = data.attrs, data["batch_simulated"].values, data["limit_at"].values, data["crossing"].values
     return (
-        f"How large a learning rate SGD tolerates (C9): the second moment of the residual stays bounded up to {limit[0]:.0%} of gradient descent's limit at B = {b[0]}, {limit[-1]:.0%} at B = {b[-1]}. "
-        f"The simulated limit is {cross[0, 0]:.3f} ± {cross[0, 1]:.3f} times the predicted one at B = {b[0]}, {cross[-1, 0]:.3f} ± {cross[-1, 1]:.3f} at B = {b[-1]}. n = 5, d = 20, D = 2; "
+        "How large a learning rate SGD tolerates (C9): the second moment of the residual stays bounded up to "
+        f"{limit[0]:.0%} of gradient descent's limit at B = {b[0]}, {limit[-1]:.0%} at B = {b[-1]}. "
+        f"The simulated limit is {cross[0, 0]:.3f} ± {cross[0, 1]:.3f} times the predicted one at B = {b[0]}, "
+        f"{cross[-1, 0]:.3f} ± {cross[-1, 1]:.3f} at B = {b[-1]}. n = 5, d = 20, D = 2; "
         f"{a['replicas']:,} runs of {a['horizon']} steps, bars ± 2 standard errors; {checked(data)}."
     )
 
@@ -130,7 +151,13 @@ def draw(data: xarray.Dataset) -> Figure:
     limit, (cross, sem) = data["limit_at"].values, data["crossing"].values.T
     markers(left, data["batch_simulated"].values, limit * cross, limit * sem, "SGD: growth crosses 1")
     left.axhline(1, color=COLOURS["reference"], linestyle=":", label="gradient descent")
-    left.set(xscale="log", xlabel="batch size B", ylabel="stability limit / that of gradient descent", ylim=(0, 1.08), title="larger batches allow larger rates")
+    left.set(
+        xscale="log",
+        xlabel="batch size B",
+        ylabel="stability limit / that of gradient descent",
+        ylim=(0, 1.08),
+        title="larger batches allow larger rates",
+    )
     left.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
     left.legend(loc="lower right")
     for b, colour, symbol in zip(SHOWN, ("law", "simulation", "second"), ("o", "s", "^"), strict=True):
@@ -140,8 +167,20 @@ def draw(data: xarray.Dataset) -> Figure:
         right.plot(data["share"], mean, color=COLOURS[colour], linewidth=0.8, alpha=0.6)
     right.axhline(1, color=COLOURS["reference"], linewidth=0.8)
     right.axvline(1, color=COLOURS["law"], linewidth=1.2)
-    right.annotate("law", (1, 0.02), (3, 0), xycoords=("data", "axes fraction"), textcoords="offset points", color=COLOURS["law"], fontsize=8)
-    right.set(xlabel=r"learning rate $\eta$ / predicted limit", ylabel=r"growth of E$|q|^2$ per step", title="growth starts at the limit")
+    right.annotate(
+        "law",
+        (1, 0.02),
+        (3, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        color=COLOURS["law"],
+        fontsize=8,
+    )
+    right.set(
+        xlabel=r"learning rate $\eta$ / predicted limit",
+        ylabel=r"growth of E$|q|^2$ per step",
+        title="growth starts at the limit",
+    )
     right.legend(loc="upper left")
     letter([left, right])
     return figure

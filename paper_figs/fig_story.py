@@ -1,4 +1,7 @@
-"""The story in one figure: fall into the valley, drift along it, settle after the decay; the decay time decides where."""
+"""The story in one figure: fall into the valley, drift along it, settle after the decay.
+
+The decay time decides where.
+"""
 
 import numpy as np
 import xarray
@@ -15,9 +18,12 @@ from paper_figs.systems import FloatArray, mean_sem, predictors, radial
 
 CLAIMS = ("C1", "C4", "C7", "C8")
 ALT = (
-    "Three panels. Left: a plane with a vertical open channel of low train loss and closed contours of the test loss around its lower end. A run of SGD "
-    "falls sideways into the channel, drifts down along it, and settles after the learning rate decays. Middle: train loss falls and stays; test loss goes on "
-    "falling much longer. Right: final test loss against the decay step, falling: points of simulations on the law's line."
+    "Three panels. Left: a plane with a vertical open channel of low train loss and closed contours of the test loss "
+    "around its lower end. A run of SGD "
+    "falls sideways into the channel, drifts down along it, and settles after the learning rate decays. Middle: train "
+    "loss falls and stays; test loss goes on "
+    "falling much longer. Right: final test loss against the decay step, falling: points of simulations on the law's "
+    "line."
 )
 RESOLUTION = 0.04
 _STARTS = 7  # quantiles of the runs' rho at saturation
@@ -27,7 +33,9 @@ _FALL = -0.6  # the start's coordinate along w_mn, in its units
 def data(small: bool, seed: int) -> xarray.Dataset:
     """One ensemble from a start off the manifold, and decays branched off it."""
     replicas, count = (24, 6) if small else (96, 12)
-    chosen = radial(n=20, features=30, depth=2.0, batch=4, sigma=0.04, eta_fraction=0.6, replicas=replicas, seed=seed, rho0=1.3)
+    chosen = radial(
+        n=20, features=30, depth=2.0, batch=4, sigma=0.04, eta_fraction=0.6, replicas=replicas, seed=seed, rho0=1.3
+    )
     start = _start(chosen)
     total = int(chosen.law.steps_between(chosen.rho0, 0.12 * chosen.rho0, chosen.eta))
     after = int(12 * 10 * chosen.relaxation_steps(0.0))
@@ -41,31 +49,55 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     made = [_check(int(k), p, v, critical) for k, p, v in zip(decays, law[1], final, strict=True)]
     variables = {
         "step": var("record", step, "SGD steps", "step"),
-        "loss": var("record moment", mean_sem(table["loss"]), "train loss, mean and standard error", "unit of y squared"),
-        "test_loss": var("record moment", mean_sem(table["test_loss"]), "test loss, mean and standard error", "unit of y squared"),
+        "loss": var(
+            "record moment", mean_sem(table["loss"]), "train loss, mean and standard error", "unit of y squared"
+        ),
+        "test_loss": var(
+            "record moment", mean_sem(table["test_loss"]), "test loss, mean and standard error", "unit of y squared"
+        ),
         "test_law": var("law_record", law[0][1], "test loss by the law", "unit of y squared"),
-        "final_curve": var("law_record", law[0][2], "test loss after a decay at that step by the law", "unit of y squared"),
+        "final_curve": var(
+            "law_record", law[0][2], "test loss after a decay at that step by the law", "unit of y squared"
+        ),
         "law_step": var("law_record", law[0][0], "SGD steps", "step"),
         "decay": var("branch", decays, "decay step", "step"),
-        "final": var("branch moment", mean_sem(final), "test loss after decay, mean and standard error", "unit of y squared"),
+        "final": var(
+            "branch moment", mean_sem(final), "test loss after decay, mean and standard error", "unit of y squared"
+        ),
         "final_law": var("branch", law[1], "test loss after decay by the law", "unit of y squared"),
         "path": var("point axis", _plane_path(chosen, start, step, total), "one run along w_mn and zhat", "|w_mn|"),
     }
-    best = float(chosen.direction @ chosen.problem.w_star) / chosen.problem.norm_w_mn if chosen.problem.w_star is not None else 0.0
-    facts = {"n": 20, "d": 30, "depth": 2.0, "batch": 4, "replicas": replicas, "best": best, "saturated": float(law[0][0][0])}
+    best = (
+        float(chosen.direction @ chosen.problem.w_star) / chosen.problem.norm_w_mn
+        if chosen.problem.w_star is not None
+        else 0.0
+    )
+    facts = {
+        "n": 20,
+        "d": 30,
+        "depth": 2.0,
+        "batch": 4,
+        "replicas": replicas,
+        "best": best,
+        "saturated": float(law[0][0][0]),
+    }
     return dataset("The story", variables, made, **facts)
 
 
 def _start(chosen: RadialSystem) -> FloatArray:
     """States off the manifold, in the plane of w_mn and zhat."""
     w = _FALL * chosen.problem.w_mn + chosen.rho0 * chosen.direction
-    return chosen.model.start(radial_from_predictor(w, chosen.manifold.radius_of_norm(float(np.linalg.norm(w)))), chosen.settings.replicas)
+    return chosen.model.start(
+        radial_from_predictor(w, chosen.manifold.radius_of_norm(float(np.linalg.norm(w)))), chosen.settings.replicas
+    )
 
 
 def _trunk(chosen: RadialSystem, start: FloatArray, step, decays):  # type: ignore[no-untyped-def]
     """Observables along the undecayed run, and its states at the decay steps."""
     states, rows, kept = start.copy(), [], {}
-    for at, row in zip(step, records(chosen.model, states, Constant(chosen.eta), step, noise=chosen.noise, threads=1), strict=True):
+    for at, row in zip(
+        step, records(chosen.model, states, Constant(chosen.eta), step, noise=chosen.noise, threads=1), strict=True
+    ):
         rows.append(row)
         if at in decays:
             kept[int(at)] = states.copy()
@@ -82,7 +114,10 @@ def _branch(chosen: RadialSystem, states: FloatArray, decay: int, after: int) ->
 
 
 def _law(chosen: RadialSystem, table, step, decays):  # type: ignore[no-untyped-def]
-    """Test loss by the law from saturation on, and after decays; the runs' rho at saturation is read off the simulation."""
+    """Test loss by the law from saturation on, and after decays.
+
+    The runs' rho at saturation is read off the simulation.
+    """
     begin = int(np.searchsorted(step, 0.4 * decays[0]))
     starts = np.quantile(table["rho_slow"][begin], (np.arange(_STARTS) + 0.5) / _STARTS)
     paths = [chosen.law.solve(chosen.law.log_rate, float(rho), Constant(chosen.eta), step[begin:]) for rho in starts]
@@ -110,16 +145,21 @@ def _plane_path(chosen: RadialSystem, start: FloatArray, step, total: int) -> Fl
 def _check(decay: int, predicted: float, values: FloatArray, critical: float) -> Check:
     mean, sem = mean_and_sem(values)
     margin = Margin(resolution=RESOLUTION * predicted)
-    return Check("C8", f"test loss after a decay at {decay:,}", float(predicted), float(mean), float(sem), margin, critical)
+    return Check(
+        "C8", f"test loss after a decay at {decay:,}", float(predicted), float(mean), float(sem), margin, critical
+    )
 
 
 def caption(data: xarray.Dataset) -> str:
     """Early against late decay."""
     a, final, decay = data.attrs, data["final"].values[:, 0], data["decay"].values
     return (
-        f"Why late decay generalises better. SGD with label noise falls into the channel of train minima (Phase I), drifts along it towards the minimum-norm solution while the train loss "
-        f"stands still (Phase II), and settles where it is when the learning rate decays (Phase III). Decay at step {decay[0]:,} ends at test loss {final[0]:.3f}, at step {decay[-1]:,} at {final[-1]:.3f}; "
-        f"by the law {data['final_law'].values[0]:.3f} and {data['final_law'].values[-1]:.3f}. Gaussian inputs, n = {a['n']}, d = {a['d']}, D = {a['depth']:g}, B = {a['batch']}; {a['replicas']} runs, "
+        "Why late decay generalises better. SGD with label noise falls into the channel of train minima (Phase I), "
+        "drifts along it towards the minimum-norm solution while the train loss "
+        "stands still (Phase II), and settles where it is when the learning rate decays (Phase III). Decay at step "
+        f"{decay[0]:,} ends at test loss {final[0]:.3f}, at step {decay[-1]:,} at {final[-1]:.3f}; "
+        f"by the law {data['final_law'].values[0]:.3f} and {data['final_law'].values[-1]:.3f}. Gaussian inputs, n = "
+        f"{a['n']}, d = {a['d']}, D = {a['depth']:g}, B = {a['batch']}; {a['replicas']} runs, "
         f"bars ± 2 standard errors; {checked(data)}."
     )
 
@@ -131,7 +171,9 @@ def draw(data: xarray.Dataset) -> Figure:
     _losses(losses, data)
     x, (mean, sem) = data["decay"].values.astype(float), data["final"].values.T
     shown = data["law_step"].values >= 0.7 * x[0]
-    decay.plot(data["law_step"].values[shown], data["final_curve"].values[shown], color=COLOURS["law"], label="law (C8)")
+    decay.plot(
+        data["law_step"].values[shown], data["final_curve"].values[shown], color=COLOURS["law"], label="law (C8)"
+    )
     markers(decay, x, mean, sem, "SGD", colour="simulation")
     decay.set(xscale="log", xlabel="step of the decay", ylabel="test loss after decay", title="decay later, end lower")
     decay.legend()
@@ -143,7 +185,9 @@ def _plane(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untyped-def]
     """Train loss as colour, test loss as contours, one run."""
     x, y = data["path"].values.T
     a, b = np.linspace(-0.9, 2.4, 200), np.linspace(-0.45, 1.15 * y.max(), 200)
-    ax.pcolormesh(a, b, np.tile(np.abs(a - 1), (200, 1)), cmap="Blues", vmin=-0.3, vmax=3.2, rasterized=True, shading="gouraud")
+    ax.pcolormesh(
+        a, b, np.tile(np.abs(a - 1), (200, 1)), cmap="Blues", vmin=-0.3, vmax=3.2, rasterized=True, shading="gouraud"
+    )
     radius = np.hypot(*np.meshgrid(a - 1, b - data.attrs["best"]))
     ax.contour(a, b, radius, [0.3, 0.6, 0.9, 1.2, 1.5], colors=COLOURS["law"], linewidths=0.8, linestyles="--")
     ax.plot(x, y, color="black", linewidth=0.7)
@@ -161,7 +205,10 @@ def _losses(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untyped-def]
     """Train and test loss of the undecayed run."""
     step = data["step"].values
     chosen = np.unique(np.searchsorted(step, np.geomspace(1, step[-1], 18)).clip(0, len(step) - 1))
-    for name, colour, label, symbol in (("loss", "simulation", "train loss", "o"), ("test_loss", "law", "test loss", "s")):
+    for name, colour, label, symbol in (
+        ("loss", "simulation", "train loss", "o"),
+        ("test_loss", "law", "test loss", "s"),
+    ):
         mean, sem = data[name].values.T
         ax.plot(step[1:], mean[1:], color=COLOURS[colour], linewidth=0.9)
         markers(ax, step[chosen], mean[chosen], sem[chosen], label, colour=colour, symbol=symbol)

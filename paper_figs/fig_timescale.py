@@ -13,8 +13,10 @@ from paper_figs.systems import FloatArray, mean_sem, radial
 
 CLAIMS = ("C6",)
 ALT = (
-    "Left: number of steps to halve the distance against the learning rate, both axes logarithmic: a straight line of slope minus two at small learning "
-    "rates that bends down near the stability limit; simulated points for two batch sizes lie on the curves. Right: the same over the small-learning-rate "
+    "Left: number of steps to halve the distance against the learning rate, both axes logarithmic: a straight line of "
+    "slope minus two at small learning "
+    "rates that bends down near the stability limit; simulated points for two batch sizes lie on the curves. Right: "
+    "the same over the small-learning-rate "
     "formula: the ratio falls from one to a fraction."
 )
 BATCHES = (1, 8)
@@ -48,7 +50,9 @@ def data(small: bool, seed: int) -> xarray.Dataset:
 
 
 def _system(batch: int, load: float, replicas: int, seed: int) -> RadialSystem:
-    return radial(n=6, features=30, depth=2.0, batch=batch, sigma=0.08, eta_fraction=float(load), replicas=replicas, seed=seed)
+    return radial(
+        n=6, features=30, depth=2.0, batch=batch, sigma=0.08, eta_fraction=float(load), replicas=replicas, seed=seed
+    )
 
 
 def _predicted(chosen: RadialSystem) -> tuple[float, float]:
@@ -82,8 +86,10 @@ def caption(data: xarray.Dataset) -> str:
     law = np.exp(np.interp(np.log(load), np.log(data["load"].values), np.log(data["law"].values[0])))
     ratio = np.interp(load, data["load"].values, data["law"].values[0] / data["small_eta"].values[0])
     return (
-        f"How long Phase II takes (C6): steps to bring ρ from {_FROM:g} to {_TO:g} |w_mn|. ∝ B/(η²σ²) at small η; at {load:.0%} of the stability limit and B = {BATCHES[0]} "
-        f"SGD takes {mean:,.0f} ± {sem:.0f} steps, the law says {law:,.0f}, {ratio:.0%} of the small-η formula. n = {data.attrs['n']}, d = {data.attrs['d']}, D = {data.attrs['depth']:g}, σ = {data.attrs['sigma']:g}; "
+        f"How long Phase II takes (C6): steps to bring ρ from {_FROM:g} to {_TO:g} |w_mn|. ∝ B/(η²σ²) at small η; at "
+        f"{load:.0%} of the stability limit and B = {BATCHES[0]} "
+        f"SGD takes {mean:,.0f} ± {sem:.0f} steps, the law says {law:,.0f}, {ratio:.0%} of the small-η formula. n = "
+        f"{data.attrs['n']}, d = {data.attrs['d']}, D = {data.attrs['depth']:g}, σ = {data.attrs['sigma']:g}; "
         f"{data.attrs['replicas']} runs, bars ± 2 standard errors; {checked(data)}."
     )
 
@@ -96,15 +102,26 @@ def draw(data: xarray.Dataset) -> Figure:
         law, small = data["law"].values[i], data["small_eta"].values[i]
         mean, sem = data["simulated"].values[i].T
         scale = np.exp(np.interp(np.log(at), np.log(load), np.log(small)))
-        left.plot(load, small, "--", color=COLOURS["small-eta"], linewidth=1.1, label=r"$\eta \to 0$: $\propto B/\eta^2\sigma^2$" if i == 0 else None)
+        left.plot(
+            load,
+            small,
+            "--",
+            color=COLOURS["small-eta"],
+            linewidth=1.1,
+            label=r"$\eta \to 0$: $\propto B/\eta^2\sigma^2$" if i == 0 else None,
+        )
         left.plot(load, law, color=COLOURS[colour], label=f"law, B = {BATCHES[i]}")
         right.plot(load, law / small, color=COLOURS[colour])
         markers(left, at, mean, sem, colour=colour, symbol=symbol)
         markers(right, at, mean / scale, sem / scale, f"SGD, B = {BATCHES[i]}", colour=colour, symbol=symbol)
     right.axhline(1, linestyle="--", color=COLOURS["small-eta"])
-    left.set(xscale="log", yscale="log", ylabel="steps to halve the distance", title="steps fall as the square of the rate")
+    left.set(
+        xscale="log", yscale="log", ylabel="steps to halve the distance", title="steps fall as the square of the rate"
+    )
     left.set_xticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
-    right.set(xlim=(0, 1), ylim=(0, 1.1), ylabel=r"steps / ($\eta \to 0$ formula)", title="... and faster near the limit")
+    right.set(
+        xlim=(0, 1), ylim=(0, 1.1), ylabel=r"steps / ($\eta \to 0$ formula)", title="... and faster near the limit"
+    )
     for ax in (left, right):
         ax.set_xlabel(r"learning rate $\eta$ / stability limit")
         ax.legend(loc="lower left")

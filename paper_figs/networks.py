@@ -1,4 +1,7 @@
-"""What the figures of real networks share: one late-decay experiment on digits, trained in a folder that is thrown away."""
+"""What the figures of real networks share.
+
+One late-decay experiment on digits, trained in a folder that is thrown away.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +22,16 @@ def silent(_: str) -> None:
 
 @contextmanager
 def trained(kinds: tuple[str, ...], *, small: bool, seeds: int, seed: int) -> "Iterator[tuple[Experiment, Path]]":
-    """The digits experiment with these kinds of label noise, trained, and the folder it lies in. One torch thread: fixed bits."""
+    """The digits experiment with these kinds of label noise, trained, and the folder it lies in.
+
+    One torch thread: fixed bits.
+    """
     try:
         import torch
     except ModuleNotFoundError:
-        raise InputError("torch", "missing", "is needed for figures of networks", "pip install 'latedecay[torch]'") from None
+        raise InputError(
+            "torch", "missing", "is needed for figures of networks", "pip install 'latedecay[torch]'"
+        ) from None
 
     from numerics.networks import late_decay
     from numerics.networks.configurations import made_small, named
@@ -33,6 +41,8 @@ def trained(kinds: tuple[str, ...], *, small: bool, seeds: int, seed: int) -> "I
     chosen = replace(made_small(chosen), last_decay=2000, branch_steps=100) if small else replace(chosen, seeds=seeds)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        experiment = late_decay.prepare(chosen, kinds, out=folder, seed=seed, data_folder=None, keep_momentum=True, report=silent)
+        experiment = late_decay.prepare(
+            chosen, kinds, out=folder, seed=seed, data_folder=None, keep_momentum=True, report=silent
+        )
         late_decay.train(experiment)
         yield experiment, folder

@@ -1,4 +1,7 @@
-"""A figure's data as one xarray dataset: variables with long names and units, the checks that go with them, and a hash."""
+"""A figure's data as one xarray dataset.
+
+Variables with long names and units, the checks that go with them, and a hash.
+"""
 
 import hashlib
 import json
@@ -20,7 +23,9 @@ def var(dims: str, values: npt.ArrayLike, long_name: str, units: str = "1") -> V
     return tuple(dims.split()), np.asarray(values), {"long_name": long_name, "units": units}
 
 
-def dataset(title: str, variables: Mapping[str, Variable], checks: Iterable[Check] = (), **facts: float | str) -> xarray.Dataset:
+def dataset(
+    title: str, variables: Mapping[str, Variable], checks: Iterable[Check] = (), **facts: float | str
+) -> xarray.Dataset:
     """The data behind a figure. facts are numbers or words that the caption needs; checks are kept as JSON."""
     attributes = {"title": title, "checks": json.dumps([_finite(check.record()) for check in checks]), **facts}
     return xarray.Dataset(dict(variables), attrs=attributes)

@@ -39,10 +39,15 @@ class Panel:
         shown = np.log10(np.maximum(values, 1e-300)) if self.log else np.asarray(values, float)
         return self.height - _BOTTOM - (shown - low) / (high - low) * (self.height - _TOP - _BOTTOM)
 
-    def line(self, x: npt.ArrayLike, y: npt.ArrayLike, colour: str, *, dash: str = "", name: str = "", width: float = 2) -> None:
+    def line(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, colour: str, *, dash: str = "", name: str = "", width: float = 2
+    ) -> None:
         """A curve."""
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(self.x(x), self.y(y), strict=True))
-        self.parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dash}"/>')
+        self.parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" '
+            f'stroke-width="{width}" stroke-dasharray="{dash}"/>'
+        )
         if name:
             self.legend.append((name, colour, dash))
 
@@ -50,7 +55,10 @@ class Panel:
         """Means with bars of two standard errors."""
         low, high = self.y(np.maximum(mean - 2 * sem, 1e-300 if self.log else -np.inf)), self.y(mean + 2 * sem)
         for a, b, c, e in zip(self.x(x), self.y(mean), low, high, strict=True):
-            self.parts.append(f'<path d="M{a:.1f} {c:.1f}V{e:.1f}" stroke="{colour}"/><circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="white" stroke="{colour}" stroke-width="1.3"/>')
+            self.parts.append(
+                f'<path d="M{a:.1f} {c:.1f}V{e:.1f}" stroke="{colour}"/>'
+                f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="white" stroke="{colour}" stroke-width="1.3"/>'
+            )
         if name:
             self.legend.append((name, colour, "points"))
 
@@ -58,27 +66,39 @@ class Panel:
         """An image ``(h, w, 3)`` that fills the axes, first row at the top."""
         data = base64.b64encode(png(rgb)).decode()
         size = f'width="{self.width - _LEFT - _RIGHT}" height="{self.height - _TOP - _BOTTOM}"'
-        self.parts.append(f'<image x="{_LEFT}" y="{_TOP}" {size} preserveAspectRatio="none" href="data:image/png;base64,{data}"/>')
+        self.parts.append(
+            f'<image x="{_LEFT}" y="{_TOP}" {size} preserveAspectRatio="none" href="data:image/png;base64,{data}"/>'
+        )
 
     def text(self, alt: str) -> str:
         """The SVG."""
         clip = f"c{abs(hash((self.title, self.width))) % 10**8}"
         frame = f'x="{_LEFT}" y="{_TOP}" width="{self.width - _LEFT - _RIGHT}" height="{self.height - _TOP - _BOTTOM}"'
         return (
-            f'<svg role="img" aria-label="{escape(alt, quote=True)}" viewBox="0 0 {self.width} {self.height}" width="{self.width}" style="max-width:100%;background:white" '
+            f'<svg role="img" aria-label="{escape(alt, quote=True)}" viewBox="0 0 {self.width} {self.height}" '
+            f'width="{self.width}" style="max-width:100%;background:white" '
             f'font-family="system-ui,sans-serif" font-size="11"><clipPath id="{clip}"><rect {frame}/></clipPath>'
             f'<text x="{_LEFT}" y="16" font-size="13" font-weight="600">{escape(self.title)}</text>'
-            f'<g clip-path="url(#{clip})">{"".join(self.parts)}</g><rect {frame} fill="none" stroke="#999"/>{self._ticks()}{self._legend()}</svg>'
+            f'<g clip-path="url(#{clip})">{"".join(self.parts)}</g><rect {frame} fill="none" stroke="#999"/>'
+            f"{self._ticks()}{self._legend()}</svg>"
         )
 
     def _ticks(self) -> str:
         bottom = self.height - _BOTTOM
-        parts = [f'<text x="{a:.1f}" y="{bottom + 14}" text-anchor="middle">{number(v)}</text>' for v, a in zip(ticks(*self.xlim), self.x(ticks(*self.xlim)), strict=True)]
+        parts = [
+            f'<text x="{a:.1f}" y="{bottom + 14}" text-anchor="middle">{number(v)}</text>'
+            for v, a in zip(ticks(*self.xlim), self.x(ticks(*self.xlim)), strict=True)
+        ]
         levels = decades(*self.ylim) if self.log else ticks(*self.ylim)
-        parts += [f'<text x="{_LEFT - 5}" y="{b + 4:.1f}" text-anchor="end">{number(v)}</text>' for v, b in zip(levels, self.y(levels), strict=True)]
+        parts += [
+            f'<text x="{_LEFT - 5}" y="{b + 4:.1f}" text-anchor="end">{number(v)}</text>'
+            for v, b in zip(levels, self.y(levels), strict=True)
+        ]
         middle, centre = (self.width + _LEFT) / 2, (bottom + _TOP) / 2
         parts.append(f'<text x="{middle}" y="{self.height - 8}" text-anchor="middle">{escape(self.xlabel)}</text>')
-        parts.append(f'<text transform="translate(12 {centre}) rotate(-90)" text-anchor="middle">{escape(self.ylabel)}</text>')
+        parts.append(
+            f'<text transform="translate(12 {centre}) rotate(-90)" text-anchor="middle">{escape(self.ylabel)}</text>'
+        )
         return "".join(parts)
 
     def _legend(self) -> str:

@@ -44,7 +44,9 @@ def from_job(title: str, outcome: Outcome, **facts: float | str) -> xarray.Datas
         if not same:  # Phase I: the law starts at saturation
             variables["law_step"] = var(along, outcome.law.step, "SGD steps", "step")
         for name in ("rho", "floor", "test_loss", "rho_small_eta", "floor_small_eta"):
-            variables[f"{name}_law"] = var(along, getattr(outcome.law, name), f"{LONG_NAMES[name][0]}, law", LONG_NAMES[name][1])
+            variables[f"{name}_law"] = var(
+                along, getattr(outcome.law, name), f"{LONG_NAMES[name][0]}, law", LONG_NAMES[name][1]
+            )
     for name, (x, y) in outcome.curves.items():
         variables[f"{name}_step"] = var(f"{name}_step", x, "SGD steps", "step")
         variables[name] = var(f"{name}_step", y, name.replace("_", " "), "unit of y squared")
@@ -74,7 +76,8 @@ def setting_text(data: xarray.Dataset) -> str:
     """The setting in one clause."""
     a = data.attrs
     return (
-        f"Gaussian inputs, n = {a['n']}, d = {a['d']}, radial depth D = {a['depth']:g}, B = {a['batch']}, σ = {a['sigma']:g}, "
+        f"Gaussian inputs, n = {a['n']}, d = {a['d']}, radial depth D = {a['depth']:g}, B = {a['batch']}, σ = "
+        f"{a['sigma']:g}, "
         f"η at {a['load']:.0%} of the stability limit; {a['replicas']} runs, bars ± 2 standard errors"
     )
 

@@ -21,7 +21,11 @@ def layer_modules(layer: str) -> list[tuple[str, Path]]:
     """Modules of a layer, tests and private ones left out."""
     paths = sorted((ROOT / layer).rglob("*.py"))
     named = [(".".join(path.relative_to(ROOT).with_suffix("").parts), path) for path in paths]
-    return [(n, p) for n, p in named if not p.name.startswith(("__", "test_")) and ast.get_docstring(ast.parse(p.read_text()))]
+    return [
+        (n, p)
+        for n, p in named
+        if not p.name.startswith(("__", "test_")) and ast.get_docstring(ast.parse(p.read_text()))
+    ]
 
 
 def page(name: str, path: Path) -> str:
@@ -71,7 +75,12 @@ def paragraph(text: str) -> str:
 
 def overview(modules: dict[str, Path]) -> str:
     """Modules with the first lines of their docstrings."""
-    parts = ["# API reference", "Read from the sources. An arrow means \"may import\": theory ← numerics ← verify ← paper_figs.".replace("_", "\\_")]
+    parts = [
+        "# API reference",
+        'Read from the sources. An arrow means "may import": theory ← numerics ← verify ← paper_figs.'.replace(
+            "_", "\\_"
+        ),
+    ]
     for layer in LAYERS:
         rows = ["| module | |", "| --- | --- |"]
         for name, path in modules.items():

@@ -19,12 +19,15 @@ def pages(figures: list[FigureRecord], store: Path) -> dict[str, str]:
 def page(claim: Claim, steps: list[Record], figures: list[FigureRecord]) -> str:
     """One claim."""
     parts = [f"# {claim.number} {claim.title}", escaped(claim.statement), *(f"$$\n{line}\n$$" for line in claim.latex)]
-    parts += ["**Conditions:** " + "; ".join(escaped(c.name) for c in claim.conditions) + ". Outside them the check says so.",
+    told = "; ".join(escaped(c.name) for c in claim.conditions)
+    parts += [f"**Conditions:** {told}. Outside them the check says so.",
               f"**Source:** {escaped(claim.source)}."]  # fmt: skip
     mine = [record for record in figures if record["figure"] == claim.figure]
     parts += ["## Figure", *(block(record) for record in mine)] if mine else [f"*No figure: {claim.no_figure}.*"]
     others = [record["figure"] for record in figures if claim.number in record["claims"] and record not in mine]
-    links = ", ".join(f"[{stem.removeprefix('fig_').replace('_', ' ')}](../figures.md#{anchor(stem)})" for stem in others)
+    links = ", ".join(
+        f"[{stem.removeprefix('fig_').replace('_', ' ')}](../figures.md#{anchor(stem)})" for stem in others
+    )
     parts += [f"Also in: {links}."] if others else []
     parts += ["## Check", f"```sh\npython -m verify --claims {claim.number}\n```", *asserted(claim, figures)]
     parts += derivation(claim, steps)
@@ -45,7 +48,11 @@ def derivation(claim: Claim, steps: list[Record]) -> list[str]:
         return [f"## Derivation\n\nNot in the symbolic chain: {escaped(claim.source)}."]
     parts = ["## Derivation", "By `python -m theory`, which proves each step by substitution:"]
     for step in mine:
-        parts += [f"**{escaped(step['name'])}.** {escaped(step['statement'])}", f"$$\n{step['latex']}\n$$", f"*{escaped(step['status'])}.*"]
+        parts += [
+            f"**{escaped(step['name'])}.** {escaped(step['statement'])}",
+            f"$$\n{step['latex']}\n$$",
+            f"*{escaped(step['status'])}.*",
+        ]
     return parts
 
 
@@ -61,9 +68,17 @@ def overview(figures: list[FigureRecord]) -> str:
     for claim in CLAIMS:
         stems = [record["figure"] for record in figures if claim.number in record["claims"]]
         shown = ", ".join(f"[{stem.removeprefix('fig_')}](figures.md#{anchor(stem)})" for stem in stems) or "–"
-        rows.append(f"| [{claim.number} {claim.title}](claims/{claim.number}.md) | {escaped(claim.statement)} | `python -m verify --claims {claim.number}` | {shown} |")
+        rows.append(
+            f"| [{claim.number} {claim.title}](claims/{claim.number}.md) | {escaped(claim.statement)} | `python -m "
+            f"verify --claims {claim.number}` | {shown} |"
+        )
     tree = "```{toctree}\n:hidden:\n\n" + "\n".join(f"claims/{claim.number}" for claim in CLAIMS) + "\n```"
-    return "\n\n".join(["# Claims", "What is claimed, where it is checked, and the figure that shows it.", "\n".join(rows), tree]) + "\n"
+    return (
+        "\n\n".join(
+            ["# Claims", "What is claimed, where it is checked, and the figure that shows it.", "\n".join(rows), tree]
+        )
+        + "\n"
+    )
 
 
 def anchor(stem: str) -> str:

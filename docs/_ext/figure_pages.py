@@ -13,14 +13,24 @@ FigureRecord = dict[str, Any]
 
 def records(folder: Path) -> list[FigureRecord]:
     """The JSON records of the figures in a folder, in the order of the story."""
-    return [json.loads(path.read_text(encoding="utf-8")) for stem in FIGURES if (path := folder / f"{stem}.json").exists()]
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for stem in FIGURES if (path := folder / f"{stem}.json").exists()
+    ]
 
 
 def pages(found: list[FigureRecord]) -> dict[str, str]:
     """The gallery, and a table of hashes."""
-    parts = ["# Figures", "Made by one command; two runs give equal hashes of the data.", "```sh\npython -m paper_figs --small\n```"]
+    parts = [
+        "# Figures",
+        "Made by one command; two runs give equal hashes of the data.",
+        "```sh\npython -m paper_figs --small\n```",
+    ]
     for record in found:
-        parts += [f"## {record['figure'].removeprefix('fig_').replace('_', ' ')}", f"*{FIGURES[record['figure']]}*", block(record)]
+        parts += [
+            f"## {record['figure'].removeprefix('fig_').replace('_', ' ')}",
+            f"*{FIGURES[record['figure']]}*",
+            block(record),
+        ]
     return {"figures.md": "\n\n".join(parts) + "\n"}
 
 

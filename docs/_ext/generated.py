@@ -1,4 +1,4 @@
-"""Pages that cannot part from the code: claims with their derivations, notation, figures, API, and the measured numbers.
+"""Pages that cannot part from the code: claims with their derivations, notation, figures, API, measured numbers.
 
 Written into docs/_generated before Sphinx reads its sources; a page is rewritten only where its text changed.
 """

@@ -96,7 +96,10 @@ def _classification(folder: Path) -> Numbers:
 
 def _orders(folder: Path) -> Numbers:
     slopes = [record["observed"] for record in _checks(folder, "fig_sde")]
-    return {name: f"{slope:.2f}" for name, slope in zip(("order_sde", "order_corrected", "order_floor", "order_drift"), slopes, strict=True)}
+    return {
+        name: f"{slope:.2f}"
+        for name, slope in zip(("order_sde", "order_corrected", "order_floor", "order_drift"), slopes, strict=True)
+    }
 
 
 def _network(folder: Path) -> Numbers:

@@ -17,13 +17,17 @@ def table() -> str:
     rows = ["| claim | what it says | check | figure |", "| --- | --- | --- | --- |"]
     for claim in CLAIMS:
         figure = f"[{claim.figure}](docs/figures/{claim.figure}.svg)" if claim.figure else "–"
-        rows.append(f"| {claim.number} {claim.title} | {claim.statement} | `verify --claims {claim.number}` | {figure} |")
+        rows.append(
+            f"| {claim.number} {claim.title} | {claim.statement} | `verify --claims {claim.number}` | {figure} |"
+        )
     return "\n".join(rows)
 
 
 def updated(text: str) -> str:
     """The README with the table of today."""
-    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL)
+    return re.sub(
+        f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL
+    )
 
 
 if __name__ == "__main__":

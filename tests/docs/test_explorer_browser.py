@@ -1,4 +1,7 @@
-"""The explorer in a real headless browser: curves follow a slider, the button runs SGD. Needs the extras app and browser."""
+"""The explorer in a real headless browser: curves follow a slider, the button runs SGD.
+
+Needs the extras app and browser.
+"""
 
 import shutil
 import socket
@@ -20,10 +23,17 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium"),
     pytest.mark.filterwarnings("ignore"),
 ]
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1500,1000"
-).split()
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1500,1000",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +41,21 @@ def address() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "marimo", "-q", "run", "paper_figs/explorer.py", "--headless", "--port", str(port), "--no-token"]
-    with subprocess.Popen([*command, "--host", "127.0.0.1"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    command = [
+        sys.executable,
+        "-m",
+        "marimo",
+        "-q",
+        "run",
+        "paper_figs/explorer.py",
+        "--headless",
+        "--port",
+        str(port),
+        "--no-token",
+    ]
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
         yield _ready(f"http://127.0.0.1:{port}")
         server.terminate()
 
@@ -92,7 +115,8 @@ def _thumb(driver: object, number: int) -> object:
 
 def test_the_page_shows_four_pictures_and_no_error(browser: object) -> None:
     count = browser.execute_script(  # type: ignore[attr-defined]
-        _FIND + "const found = walk(document, e => e.id === 'panels'); return found.querySelectorAll('svg[role=img]').length;"
+        _FIND
+        + "const found = walk(document, e => e.id === 'panels'); return found.querySelectorAll('svg[role=img]').length;"
     )
     assert count == 4
     assert "Traceback" not in browser.page_source  # type: ignore[attr-defined]
@@ -110,7 +134,9 @@ def test_curves_follow_a_slider(browser: object) -> None:
 
 
 def test_the_button_runs_sgd_on_top(browser: object) -> None:
-    button = browser.execute_script(_FIND + "return walk(document, e => e.tagName === 'BUTTON' && e.textContent.includes('Run SGD'));")  # type: ignore[attr-defined]
+    button = browser.execute_script(
+        _FIND + "return walk(document, e => e.tagName === 'BUTTON' && e.textContent.includes('Run SGD'));"
+    )  # type: ignore[attr-defined]
     button.click()
     text = _until(browser, lambda text: "SGD: 16 runs" in text)
     assert "standard errors" in text

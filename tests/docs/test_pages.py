@@ -28,7 +28,9 @@ EXECUTED = [page for page in PAGES if "{executed}" in page.read_text(encoding="u
 def test_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"```\{executed\}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 

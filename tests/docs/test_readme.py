@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 PYTHON = [code for kind, code in BLOCKS if kind == "python"]
-COMMANDS = [line.split("  #")[0].strip() for kind, code in BLOCKS if kind == "sh" for line in code.splitlines() if line.strip()]
+COMMANDS = [
+    line.split("  #")[0].strip() for kind, code in BLOCKS if kind == "sh" for line in code.splitlines() if line.strip()
+]
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.splitlines()[-1][:40])
@@ -53,7 +55,10 @@ def test_make_targets_exist(target: str) -> None:
 
 def test_no_other_kind_of_command_is_in_the_readme() -> None:
     rest = [c for c in COMMANDS if not (c.startswith("make ") or "python -m" in c)]
-    assert rest == [".venv/bin/pip install -c constraints.txt -e '.[app]'", ".venv/bin/marimo run paper_figs/explorer.py"]
+    assert rest == [
+        ".venv/bin/pip install -c constraints.txt -e '.[app]'",
+        ".venv/bin/marimo run paper_figs/explorer.py",
+    ]
     assert (ROOT / "paper_figs/explorer.py").exists()
 
 

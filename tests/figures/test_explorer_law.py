@@ -60,6 +60,6 @@ def test_panels_are_labelled_pictures_and_the_sentence_names_the_outcome() -> No
     here = setting(n=2, depth=4.0)
     found = explorer_law.curves(here)
     text = explorer_panels.panels(found, None) + explorer_panels.landscape(4.0)
-    assert text.count("<svg role=\"img\" aria-label=") == 4
+    assert text.count('<svg role="img" aria-label=') == 4
     assert "nan" not in text
     assert "stops before it" in explorer_panels.sentence(here, found)

@@ -62,7 +62,9 @@ def test_the_published_data_draw_without_overlapping_titles(stem: str) -> None:
         figure = load(stem).draw(data)
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-        titles = [t.get_window_extent(renderer) for ax in figure.axes for t in (ax.title, ax._left_title) if t.get_text()]
+        titles = [
+            t.get_window_extent(renderer) for ax in figure.axes for t in (ax.title, ax._left_title) if t.get_text()
+        ]
     overlaps = [(a, b) for i, a in enumerate(titles) for b in titles[i + 1 :] if a.overlaps(b)]
     assert not overlaps
     assert max(box.x1 for box in titles) <= figure.bbox.x1 + 1
@@ -98,7 +100,9 @@ def test_an_unknown_name_is_one_clear_line_and_exit_code_2(capsys: pytest.Captur
     assert capsys.readouterr().err == "error: figure = fig_stabilty is unknown; did you mean fig_stability?\n"
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_one_clear_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as stop:
         main(["sde", "--small", "--out", str(tmp_path / "file" / "below")])
@@ -113,5 +117,7 @@ def test_the_command_lists_figures_without_computing(capsys: pytest.CaptureFixtu
 
 
 def test_the_module_runs_as_a_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "paper_figs", "--list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "paper_figs", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert "fig_story" in done.stdout
