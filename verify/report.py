@@ -10,11 +10,12 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from numerics.check import Check
+from numerics.check import FALSE_ALARM, Check
 from numerics.files import write_bytes, write_json
 from verify.budget import Budget
 from verify.harness import Row
-from verify.scorecard import Score, budget_line, record, scores, use_of_margin
+from verify.orders import Order
+from verify.scorecard import Score, budget_line, orders_of, record, scores, use_of_margin
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff }
@@ -58,6 +59,7 @@ def page(rows: Sequence[Row], budget: Budget, content: dict[str, object]) -> str
             f"<h1>{headline}</h1><p>{html.escape(budget_line(budget, random))} {_HOW}</p>",
             _summary(tried),
             *(_section(score) for score in tried),
+            _orders(rows),
             _provenance(content),
             "</body></html>",
         ]
@@ -133,6 +135,41 @@ def _check(check: Check) -> str:
     broken = f" ({html.escape(', '.join(check.broken))})" if check.broken else ""
     body = "".join(f'<td class="number">{cell}' for cell in cells)
     return f"<tr><td>{html.escape(check.quantity)}{body}<td>{_verdict(check.verdict)}{broken}</tr>"
+
+
+def _orders(rows: Sequence[Row]) -> str:
+    """Convergence orders: slope with its interval, last error, and where 10 % is passed."""
+    measured = orders_of(rows)
+    if not measured:
+        return ""
+    head = "<tr><th>Error of the<th>Expected<th>Slope<th>Interval<th>Last error<th>10 % is passed at</tr>"
+    cells = [_order_cells(order) for order in measured]
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) + "</tr>" for row in cells)
+    return f'<h2 id="orders">Convergence orders</h2><table>{head}{body}</table>{_order_figure(measured)}'
+
+
+def _order_cells(order: Order) -> tuple[str, ...]:
+    low, high = order.interval(FALSE_ALARM)
+    slope = (f"{order.slope:.3f}", f"{low:.3f} to {high:.3f}")
+    return order.name, f"{order.expected:g}", *slope, f"{order.last_error:.2g}", f"{order.passes(0.1):.2g}"
+
+
+def _order_figure(measured: Sequence[Order]) -> str:
+    """Errors against parameters, both logarithmic, with the fitted slopes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for order, marker in zip(measured, "osd^v", strict=False):
+        errors = [abs(error) for error in order.errors]
+        label = f"{order.name}: slope {order.slope:.2f}"
+        axes.errorbar(order.parameters, errors, order.sems, fmt=marker + "-", ms=4, lw=1, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="parameter", ylabel="error")
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["right", "top"]].set_visible(False)
+    stream = BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return f'<img class="figure" alt="errors fall with their parameters at the measured slopes" src="{_uri(stream)}">'
 
 
 def _provenance(content: dict[str, object]) -> str:

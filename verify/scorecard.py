@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from numerics.check import Check
+from numerics.check import FALSE_ALARM, Check
 from theory.claims import CLAIMS, Claim
 from verify.budget import Budget
+from verify.experiments.convergence import measured_orders
 from verify.harness import Row
+from verify.orders import Order
 
 _LIBRARIES = ("numpy", "scipy", "numba", "sympy", "matplotlib")
 
@@ -86,7 +88,16 @@ def text(rows: Sequence[Row], budget: Budget) -> str:
     ]
     lines += [_line(score) for score in scores(rows) if score.rows]
     random = sum(check.sem > 0 for row in rows if row.control is None for check in row.checks)
-    return "\n".join([*lines, "", budget_line(budget, random)])
+    orders = [_order_line(order) for order in orders_of(rows)]
+    return "\n".join([*lines, "", *orders, "", budget_line(budget, random)])
+
+
+def _order_line(order: Order) -> str:
+    low, high = order.interval(FALSE_ALARM)
+    return (
+        f"Order of the {order.name}: slope {order.slope:.3f} in [{low:.3f}, {high:.3f}], expected {order.expected:g}; "
+        f"last error {order.last_error:.2g}; 10 % at {order.passes(0.1):.2g}"
+    )
 
 
 def budget_line(budget: Budget, random: int) -> str:
@@ -142,8 +153,29 @@ def record(rows: Sequence[Row], budget: Budget, *, seed: int, seconds: float) ->
     return {
         "provenance": {**provenance(seed), "wall_seconds": round(seconds, 1)},
         "budget": {"false_alarm": budget.false_alarm, "comparisons": budget.comparisons, "level": budget.level},
+        "orders": [_order_record(order) for order in orders_of(rows)],
         "claims": [_claim_record(score) for score in scores(rows)],
         "rows": [_row_record(row) for row in rows],
+    }
+
+
+def orders_of(rows: Sequence[Row]) -> list[Order]:
+    """The convergence orders that these rows measured."""
+    return measured_orders({row.experiment.key for row in rows if row.case is not None})
+
+
+def _order_record(order: Order) -> dict[str, object]:
+    low, high = order.interval(FALSE_ALARM)
+    return {
+        "name": order.name,
+        "expected": order.expected,
+        "slope": order.slope,
+        "interval": [low, high],
+        "parameters": order.parameters,
+        "errors": order.errors,
+        "sems": order.sems,
+        "last_error": order.last_error,
+        "passes_10_percent_at": order.passes(0.1),
     }
 
 

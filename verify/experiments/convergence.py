@@ -13,6 +13,7 @@ from theory.conditions import QUASISTATIC_LIMIT
 from verify.budget import Budget
 from verify.case import Case, Setup
 from verify.experiment import Control, Experiment, exact, judged
+from verify.experiments import sde
 from verify.experiments.common import displacement, slowest_rate
 from verify.orders import Order, order
 
@@ -104,6 +105,16 @@ def _finite_law_in_eta(budget: Budget) -> list[Check]:
     return [
         exact("C4", "growth of the error", growth, last / first, margin=Margin(model=0.3 * growth), situation=facts)
     ]
+
+
+def measured_orders(keys: set[str]) -> list[Order]:
+    """The orders behind the experiments of these keys; measured once per process."""
+    orders = {"C4:order in eta": small_eta_order, "C4:quasistatic breakdown": finite_eta_order}
+    found = [measure(0) for key, measure in orders.items() if key in keys]
+    if "C14:weak orders" in keys:
+        flat = sde.linear(sde.BASE.setup())
+        found += [sde.weak_order(flat, corrected=corrected) for corrected in (False, True)]
+    return found
 
 
 EXPERIMENTS = (

@@ -45,7 +45,8 @@ def weak_order(setup: Setup, *, corrected: bool) -> Order:
     steps = [fewest * 2**i for i in range(6)]
     errors = [weak_error(setup, count, corrected=corrected) for count in steps]
     etas = horizon(setup) / np.array(steps)
-    return order("weak error of the SDE", etas, errors, np.zeros(6), 2.0 if corrected else 1.0)
+    name = "weak error of the SDE, corrected drift" if corrected else "weak error of the SDE"
+    return order(name, etas, errors, np.zeros(6), 2.0 if corrected else 1.0)
 
 
 def orders(setup: Setup, budget: Budget) -> list[Check]:
@@ -167,19 +168,19 @@ def _sem(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.std(a - b, ddof=1) / np.sqrt(a.size))
 
 
-_BASE = Case(depth=2.0, n=3, load=0.1, batch=2, noise=1e-2)
+BASE = Case(depth=2.0, n=3, load=0.1, batch=2, noise=1e-2)
 
 
 def _uncorrected(budget: Budget) -> list[Check]:
     """Second order without the corrected drift: must fail."""
-    flat = linear(_BASE.setup())
+    flat = linear(BASE.setup())
     local = float(-np.diff(np.log2(weak_order(flat, corrected=False).errors))[-1])
     return [exact("C14", "weak order", 2.0, local, margin=Margin(model=0.15), situation=flat.situation())]
 
 
 def _noise_of_another_eta(budget: Budget) -> list[Check]:
     """The SDE's noise not scaled by sqrt(eta): the moment must differ."""
-    flat = linear(_BASE.setup())
+    flat = linear(BASE.setup())
     q = flat.problem.y
     settings = {"batch": flat.batch, "sigma": flat.sigma, "time": 12 * flat.eta, "corrected": False}
     right = np.trace(sde_moment(flat.problem.gram, np.outer(q, q), eta=flat.eta, **settings))
@@ -192,18 +193,18 @@ EXPERIMENTS = (
         "C14",
         "weak orders",
         orders,
-        (_BASE, Case(n=4, batch=4, load=0.1, spectrum="power law")),
+        (BASE, Case(n=4, batch=4, load=0.1, spectrum="power law")),
         (
             Control("uncorrected drift at second order", _uncorrected),
             Control("noise of another eta", _noise_of_another_eta),
         ),
     ),
     Experiment(
-        "C14", "moments", moments_agree, (_BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15
+        "C14", "moments", moments_agree, (BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15
     ),
-    Experiment("C14", "Euler-Maruyama", euler_maruyama, (_BASE, Case(n=4, batch=1, load=0.1)), (), comparisons=2),
-    Experiment("C14", "noise of one step", step_covariance, (_BASE, Case(n=2, load=0.1)), (), comparisons=1),
+    Experiment("C14", "Euler-Maruyama", euler_maruyama, (BASE, Case(n=4, batch=1, load=0.1)), (), comparisons=2),
+    Experiment("C14", "noise of one step", step_covariance, (BASE, Case(n=2, load=0.1)), (), comparisons=1),
     Experiment(
-        "C14", "SGD against SDE, D > 1", deep, (_BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1
+        "C14", "SGD against SDE, D > 1", deep, (BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1
     ),
 )
