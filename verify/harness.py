@@ -1,6 +1,8 @@
 """Running experiments: what one run tries, in which order, and what each row found."""
 
 import math
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +47,7 @@ class Row:
         if self.control is not None:
             return f"python -m verify row {self.experiment.key!r} --control {self.control.name!r}"
         if self.case is None:
-            return "python -m verify --data ..."
+            return shlex.join(["python", "-m", "verify", *sys.argv[1:]])
         return f"python -m verify row {self.experiment.key!r} --case {self.case.text()!r}"
 
 
@@ -123,6 +125,8 @@ def not_applicable(experiment: Experiment, setup: Setup) -> Check | None:
 
 def describe(check: Check) -> str:
     """One line: what was predicted, seen and allowed."""
+    if math.isnan(check.observed):
+        return f"{check.quantity}: {check.verdict}: {', '.join(check.broken)}"
     return (
         f"{check.quantity}: predicted {check.predicted:.6g}, observed {check.observed:.6g} ± {check.sem:.2g} "
         f"(z {check.z:.1f}), margin {check.margin.total:.3g} = {check.margin.rounding:.2g} + {check.margin.model:.2g} "

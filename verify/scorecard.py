@@ -110,7 +110,8 @@ def budget_line(budget: Budget, random: int) -> str:
 
 def _line(score: Score) -> str:
     check = score.closest
-    numbers = f"{check.quantity[:30]}: {check.predicted:.4g}, {check.observed:.4g}" if check else ""
+    numbers = "" if check is None else f"{check.quantity[:30]}: {check.predicted:.4g}, {check.observed:.4g}"
+    numbers = numbers if check is None or not math.isnan(check.observed) else "nothing to compare"
     cases = f"{sum(row.good for row in score.cases)}/{len(score.cases)}"
     controls = f"{sum(row.good for row in score.controls)}/{len(score.controls)}"
     z = "exact" if math.isnan(score.worst_z) else f"{score.worst_z:.1f}"

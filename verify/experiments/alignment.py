@@ -7,7 +7,7 @@ import numpy as np
 from numerics import sgd, start
 from numerics.check import Check, Margin, mean_and_sem
 from numerics.schedule import Constant, StepDecay
-from verify.budget import Budget, sequential, two_sided
+from verify.budget import Budget, replicas_for, sequential, two_sided
 from verify.case import Case, Setup
 from verify.experiment import Control, Domain, Experiment, exact, sampled
 from verify.experiments.common import THREADS, measured_model, slowest_rate
@@ -60,9 +60,11 @@ def aligned(setup: Setup, budget: Budget) -> list[Check]:
     pilot = decayed(coarse, N // 4, 48, setup.seed + 1)
     predicted = final_loss(setup, law_rho(setup, N))
     model = measured_model(pilot["test_loss"] - final_loss(coarse, law_rho(coarse, N // 4)), budget, ratio=4.0)
-    found = decayed(setup, N, 48, setup.seed)
     moved = abs(predicted - final_loss(setup, setup.rho0))
-    margin = Margin(model=model, resolution=0.1 * moved + 3 * predicted * setup.noise_share)
+    resolution = 0.1 * moved + 3 * predicted * setup.noise_share
+    spread = float(np.std(pilot["test_loss"], ddof=1)) / 2  # a standard deviation goes with sigma
+    found = decayed(setup, N, replicas_for(resolution, spread, budget, least=64, most=1024), setup.seed)
+    margin = Margin(model=model, resolution=resolution)
     facts = setup.situation(relaxation=_RELAXED)
     low = replace(setup, eta=setup.eta / _FACTOR, rho0=law_rho(setup, N))
     ratio = found["loss"] / predicted_floor(low)
