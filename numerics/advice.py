@@ -1,12 +1,9 @@
 """When to decay, from the slow law alone: no simulation (C4, C6, C7, C8, C9).
 
 Time is counted in SGD steps from a point of the manifold at distance rho0, the end of Phase I. A decay at step k
-divides
-eta by ``factor``; from then on the iterate relaxes (C7) while rho goes on drifting at the small rate. The final test
-loss is
-R at the law's rho plus what the fluctuations still add: their covariance moves from C(eta) to C(eta/factor) with the
-linear
-map's own rate for each pair of modes.
+divides eta by ``factor``; from then on the iterate relaxes (C7) while rho goes on drifting at the small rate. The
+final test loss is R at the law's rho plus what the fluctuations still add: their covariance moves from C(eta) to
+C(eta/factor) with the linear map's own rate for each pair of modes.
 """
 
 from dataclasses import dataclass
@@ -29,10 +26,8 @@ class Advisor:
     """The law on one problem, asked for a schedule.
 
     ``margin``: the large learning rate is at most this share of the stability limit. ``factor`` divides it at the
-    decay.
-    ``tolerance``: with neither budget nor optimum, decay once the gain still to be had is below this share of the
-    whole.
-    Raises InputError for values out of range.
+    decay. ``tolerance``: with neither budget nor optimum, decay once the gain still to be had is below this share of
+    the whole. Raises InputError for values out of range.
     """
 
     law: RadialLaw

@@ -28,8 +28,8 @@ _CANDIDATES = 25
 
 @dataclass(frozen=True)
 class Decay:
-    """A decay at a step: rho there, the final test loss by the law (NaN where none is known), and the steps after
-    the decay.
+    """A decay at a step: rho there, the final test loss by the law (NaN where none is known), and the steps after the
+    decay.
     """
 
     step: int
@@ -44,10 +44,9 @@ class Advice:
     budget).
 
     ``saturation``: steps of Phase I (C1). ``settling``, ``to_floor``: steps of Phase III until the final test loss,
-    and until
-    the train loss, is all but what it will be. ``gain_left``: share of the whole possible gain not yet had at the
-    advised step and at those two. Where no test loss is
-    known the gain is that of rho^2, the expected test loss for a start independent of the teacher (C8).
+    and until the train loss, is all but what it will be. ``gain_left``: share of the whole possible gain not yet had
+    at the advised step and at those two. Where no test loss is known the gain is that of rho^2, the expected test loss
+    for a start independent of the teacher (C8).
     """
 
     stability_limit: float

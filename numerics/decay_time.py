@@ -1,5 +1,5 @@
-"""Two answers of the slow law in tabulated form: rho against steps (C4, C6), and how fluctuations settle after a
-decay (C7).
+"""Two answers of the slow law in tabulated form: rho against steps (C4, C6), and how fluctuations settle after a decay
+(C7).
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,7 @@ _DEEPEST = 1e-3  # of rho0: what is left of the drift below it does not show in 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """rho against steps at one learning rate, tabulated once from the law: exact up to interpolation of a smooth
-    rate.
-    """
+    """rho against steps at one learning rate, tabulated from the law: exact up to interpolation of a smooth rate."""
 
     law: RadialLaw
     rho0: float

@@ -1,6 +1,4 @@
-"""`schedules-bench`: late decay against other schedules on small real tasks. torch is imported when the command
-runs.
-"""
+"""`schedules-bench`: late decay against other schedules on small real tasks. torch is imported when it runs."""
 
 import json
 import sys
@@ -43,9 +41,7 @@ def command(
     shown: Shown = False,
     small: Small = False,
 ) -> None:
-    """Late decay against constant, cosine, linear, WSD, ReduceLROnPlateau and schedule-free: final test loss,
-    paired.
-    """
+    """Late decay against constant, cosine, linear, WSD, plateau and schedule-free: final test loss, paired."""
     from numerics.files import prepare_folder, write_bytes
 
     if seeds < 2:
@@ -117,10 +113,10 @@ def run_task(task: "Task", seeds: tuple[int, ...], folder: Path) -> list[dict[st
 
 def _settings_of(policy: str) -> dict[str, Any]:
     """What a kept result must agree with besides the task: our rule may change, and what counts as a rise."""
-    from numerics.schedules import monitor
+    from numerics.schedules import controller, monitor
     from numerics.schedules.rule import Rule
 
-    own = {"rule": vars(Rule())} if policy.startswith("late decay") else {}
+    own = {"rule": vars(Rule()), "overhead": controller.OVERHEAD} if policy.startswith("late decay") else {}
     looks = {"rise": monitor.RISE, "window": monitor.WINDOW} if policy == "late decay" else {}
     return {"name": policy, **own, **looks}
 

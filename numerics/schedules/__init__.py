@@ -1,3 +1,1 @@
-"""Late decay for training loops: a monitor that sees the phases, a torch scheduler, branching, adapters, a
-benchmark.
-"""
+"""Late decay for training loops: a monitor of the phases, a torch scheduler, branching, adapters, a benchmark."""

@@ -1,8 +1,7 @@
 """Stacks of small networks as batched matrix products: the benchmark's forward pass, R networks per call.
 
-Faster here than `torch.func.vmap`: convolutions are products with unfolded windows, and the gradient of the sum of
-the R losses
-is the stack of the R gradients.
+Faster here than `torch.func.vmap`: convolutions are products with unfolded windows, and the gradient of the sum of the
+R losses is the stack of the R gradients.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,4 @@
-"""Many cooldowns off one stable run: a checkpoint, a list of fractions, one call. Kill it and call again: it goes
-on.
-"""
+"""Many cooldowns off one stable run: a checkpoint, a list of fractions, one call. Killed, it goes on at the next."""
 
 import hashlib
 import io
@@ -94,10 +92,9 @@ def branch_decay(
     """Cool down from a checkpoint of the stable phase once per fraction, each over fraction times the steps so far.
 
     ``make`` builds the model and optimizer, ``take_step`` runs one step; both as in the stable run. Each branch has
-    its file in
-    ``out``, saved every ``save_every`` steps, and a second call goes on from there. Raises InputError for fractions
-    out of
-    range, a checkpoint inside a cooldown or at step 0, and branch files of another checkpoint or cooldown.
+    its file in ``out``, saved every ``save_every`` steps, and a second call goes on from there. Raises InputError for
+    fractions out of range, a checkpoint inside a cooldown or at step 0, and branch files of another checkpoint or
+    cooldown.
     """
     _check_fractions(fractions)
     if save_every < 1:

@@ -12,7 +12,7 @@ from numerics.schedules.rule import Rule
 Phase = Literal["I", "II", "cooldown", "done"]
 
 #: extra gradients for curvature per training step, at most
-OVERHEAD = 0.02
+OVERHEAD = 0.01
 #: the verdict where the loss falls towards zero
 NOTHING_TO_GAIN = "no gradient noise survives: the loss falls towards zero, and when to decay makes no difference here"
 _GROWTH = 0.1
@@ -20,11 +20,12 @@ _KEPT = ("step", "next_probe", "next_look", "decay_at", "cooldown", "phase_one_e
 
 
 class Controller:
-    """One run under a `Rule`: counts steps, keeps the records, starts the cooldown once, gives the factor of each step.
+    """One run under a `Rule`: counts steps, keeps the records, starts the cooldown once, gives the factor of each
+    step.
 
     ``eta`` is the large learning rate with momentum counted in, eta/(1 - beta) (C13); ``residuals`` the number of
-    training
-    examples times outputs: tr H over it is the mean nonzero eigenvalue, whose inverse rate is the relaxation time (C7).
+    training examples times outputs: tr H over it is the mean nonzero eigenvalue, whose inverse rate is the relaxation
+    time (C7).
     """
 
     def __init__(self, rule: Rule, *, eta: float, residuals: int | None, probes: int) -> None:
@@ -40,9 +41,7 @@ class Controller:
         self.phase_one_end: int | None = None
 
     def _interval(self, step: int) -> int:
-        """Steps to the next probe: a tenth of the run so far, and never so few that probing costs more than
-        OVERHEAD.
-        """
+        """Steps to the next probe: a tenth of the run so far, never so few that probing exceeds OVERHEAD."""
         return max(math.ceil(self.probes / OVERHEAD), round(_GROWTH * step))
 
     @property
@@ -97,9 +96,7 @@ class Controller:
 
     @property
     def relaxation(self) -> float | None:
-        """Relaxation time in steps at the large learning rate: residuals/(eta tr H) (C7); None while tr H is
-        unknown.
-        """
+        """Relaxation time in steps at the large learning rate: residuals/(eta tr H) (C7); None if tr H is unknown."""
         trace = self.traces.latest()
         if trace is None or self.residuals is None or not trace > 0 or not self.relaxes:
             return None
@@ -107,9 +104,14 @@ class Controller:
 
     @property
     def drift_is_over(self) -> bool:
-        """Phase II has nothing left to give: the remaining gain's upper bound is below the tolerance."""
-        gain = self.traces.gain()
-        return self.phase_one_end is not None and gain is not None and gain.upper < self.rule.tolerance
+        """Phase II has little left to give: the remaining gain was below the tolerance at two measurements running.
+
+        The estimate itself decides, not its upper bound: decaying late costs as much as decaying early.
+        """
+        if self.phase_one_end is None:
+            return False
+        gains = [self.traces.gain(), self.traces.gain(before_last=True)]
+        return all(gain is not None and gain.value < self.rule.tolerance for gain in gains)
 
     @property
     def phase(self) -> Phase:
@@ -140,7 +142,7 @@ class Controller:
         if gain is None:
             return f"Phase II since step {self.phase_one_end}; curvature not measured often enough to know its drift"
         more = f"tr H would fall by {gain.value:.1%} ± {gain.sem:.1%} in as many steps again"
-        tail = "nothing to gain from waiting" if gain.upper < self.rule.tolerance else "waiting pays"
+        tail = "nothing to gain from waiting" if self.drift_is_over else "waiting pays"
         return f"Phase II since step {self.phase_one_end}: {more}; {tail}"
 
     @property

@@ -31,8 +31,7 @@ class LateDecay(LRScheduler):
 
     Without a probe the curvature is unknown: a budget is then required and the cooldown has its longest length. Counts
     optimizer steps: call ``step()`` after every ``optimizer.step()``. Raises InputError where it is called once per
-    epoch, given
-    an epoch, driven past its budget, or handed the state of another schedule.
+    epoch, given an epoch, driven past its budget, or handed the state of another schedule.
     """
 
     def __init__(self, optimizer: Optimizer, rule: Rule, *, probe: TraceProbe | None = None) -> None:

@@ -1,8 +1,7 @@
 """What a run says about its phase: the loss at its floor (Phase I over), and tr H drifting down (Phase II).
 
 Two records of bounded size, both plain lists so that any checkpoint can hold them: block means of the training loss,
-and
-curvature probes at growing intervals; and, where the user looks at held-out data, those losses. Each question is
+and curvature probes at growing intervals; and, where the user looks at held-out data, those losses. Each question is
 answered with a one-sided 95 % confidence bound.
 """
 
@@ -62,9 +61,7 @@ class LossRecord:
                 self.length *= 2
 
     def fall(self) -> Bound | None:
-        """Relative fall of the loss over the last half of the run, by regression; None while there are too few
-        blocks.
-        """
+        """Relative fall of the loss over the last half of the run, by regression; None for too few blocks."""
         late = np.array(self.means[len(self.means) // 2 :])
         if len(late) < _FEWEST_BLOCKS or not np.mean(late) > 0:
             return None
@@ -121,12 +118,14 @@ class TraceRecord:
         """The mean over the probes of the last measurement; None before the first."""
         return float(np.mean(self.values[-1])) if self.values else None
 
-    def gain(self) -> Bound | None:
+    def gain(self, *, before_last: bool = False) -> Bound | None:
         """Relative fall of tr H if the run went on for as long again: -ln 2 d ln tr H/d ln step over the last half.
 
-        The standard error is the larger of two: between the probes' slopes, and of the fit. None before 4 measurements.
+        The standard error is the larger of two: between the probes' slopes, and of the fit. None before 4
+        measurements.
         """
-        steps, values = np.array(self.steps), np.array(self.values)
+        end = -1 if before_last else None
+        steps, values = np.array(self.steps[:end]), np.array(self.values[:end])
         late = steps >= (steps[-1] / 2 if len(steps) else 0)
         if np.sum(late) < _FEWEST_PROBES or not np.all(values[late] > 0):
             return None

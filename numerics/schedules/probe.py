@@ -1,10 +1,9 @@
 """tr H at the price of one gradient per probe: Hutchinson's estimate of the Gauss-Newton trace, in output space.
 
-For targets drawn from the model's own predictive distribution, independently per example, the gradient of the mean loss
-over b examples has mean zero and E|gradient|^2 = tr(GN)/b, GN the Gauss-Newton matrix of that loss: for the squared
-loss
-random signs added to the outputs, for cross-entropy labels drawn from the softmax (Hutchinson 1990; Kunstner, Hennig,
-Balles 2019 for the equality with the Fisher matrix). Where the network interpolates, GN = H.
+For targets drawn from the model's own predictive distribution, independently per example, the gradient of the mean
+loss over b examples has mean zero and E|gradient|^2 = tr(GN)/b, GN the Gauss-Newton matrix of that loss: for the
+squared loss random signs added to the outputs, for cross-entropy labels drawn from the softmax (Hutchinson 1990;
+Kunstner, Hennig, Balles 2019 for the equality with the Fisher matrix). Where the network interpolates, GN = H.
 """
 
 from collections.abc import Callable
@@ -50,10 +49,8 @@ class TraceProbe:
     """tr H of a torch module on fixed inputs ``(b, ...)``: one value per probe, one gradient each.
 
     ``kind``: squared ((1/2b) sum of squares), mse (torch's MSELoss) or cross-entropy (classes, or one logit);
-    ``examples`` is
-    the size of the training set. The module is evaluated in eval mode and left as it was: weights, gradients, mode,
-    random state.
-    Raises InputError for an unknown kind or no probes.
+    ``examples`` is the size of the training set. The module is evaluated in eval mode and left as it was: weights,
+    gradients, mode, random state. Raises InputError for an unknown kind or no probes.
     """
 
     model: nn.Module

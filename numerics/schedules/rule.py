@@ -1,5 +1,5 @@
-"""How a late-decay schedule is asked for: budget or tolerance, warm-up, cooldown. One frozen record, hashed into
-every state.
+"""How a late-decay schedule is asked for: budget or tolerance, warm-up, cooldown. One frozen record, hashed into every
+state.
 """
 
 import hashlib
@@ -18,11 +18,10 @@ _AREA = {"linear": 1 / 2, "cosine": 1 / 2, "1-sqrt": 1 / 3}
 class Rule:
     """A plateau, then one cooldown. With ``total`` the cooldown ends with the budget; without, the monitor starts it.
 
-    total: budget in optimizer steps, or None. warmup: steps. shape, final: of the cooldown, ``final`` as a fraction
-    of the
-    learning rate. tolerance: with no budget, decay once going on for as long again would lower tr H by less than this
-    fraction. foldings: relaxation times (C7) that the cooldown lasts, at its own falling learning rate, kept between
-    ``shortest`` and ``longest`` as fractions of the budget (of the decay step, where there is no budget).
+    total: budget in optimizer steps, or None. warmup: steps. shape, final: of the cooldown, ``final`` as a fraction of
+    the learning rate. tolerance: with no budget, decay once going on for as long again would lower tr H by less than
+    this fraction. foldings: relaxation times (C7) that the cooldown lasts, at its own falling learning rate, kept
+    between ``shortest`` and ``longest`` as fractions of the budget (of the decay step, where there is no budget).
     Raises InputError for what is out of range, and where warm-up and cooldown overlap.
     """
 

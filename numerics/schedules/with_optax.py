@@ -10,8 +10,8 @@ from numerics.schedules.rule import Rule
 
 
 def to_optax(schedule: Schedule) -> Callable[[Any], Any]:
-    """The schedule as an optax schedule: count -> learning rate, in jax operations. Precision is jax's (float32
-    unless x64).
+    """The schedule as an optax schedule: count -> learning rate, in jax operations. Precision is jax's (float32 unless
+    x64).
 
     Raises InputError where jax is missing, or for a schedule that is not one of this package.
     """
