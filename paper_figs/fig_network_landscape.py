@@ -88,7 +88,7 @@ def draw(data: xarray.Dataset) -> Figure:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
 
-    figure, axes = new_figure(1, 2, height=3.2)
+    figure, axes = new_figure(1, 2, height=3.4)
     for part, name in enumerate(("train loss", "held-out loss")):
         losses = data["losses"].values[:, :, part]
         low = max(float(losses.min()), 1e-4)
@@ -97,7 +97,7 @@ def draw(data: xarray.Dataset) -> Figure:
         axes[part].set_title(f"{name}: {float(data['below'].values[part]):.0%} of the path is low")
         figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes[part], shrink=0.9)
     letter(axes)
-    axes[0].legend(loc="best", frameon=True, framealpha=0.85)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

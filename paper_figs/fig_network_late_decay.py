@@ -123,7 +123,9 @@ def draw(data: xarray.Dataset) -> Figure:
     trunk.set(
         yscale="log", xlabel="step", ylabel="loss", title="train stands still, test falls", ylim=(0.2 * low, None)
     )
-    final.set(ylabel="test loss after decay", title="decay later, end lower")
+    final.set(ylabel="test loss after decay", title="decay later, end lower", yscale="log")
+    final.set_yticks([0.1, 0.2, 0.5, 1], ["0.1", "0.2", "0.5", "1"])
+    final.minorticks_off()
     accuracy.set(ylabel="test accuracy after decay (%)", title="... and more accurate")
     trunk.legend(loc="lower left")
     figure.legend(*final.get_legend_handles_labels(), loc="outside lower center", ncols=4)
