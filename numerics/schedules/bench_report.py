@@ -9,6 +9,8 @@ from scipy.stats import t
 
 Array = NDArray[np.float64]
 OURS = "late decay"
+#: these pages stand outside the site's table of contents
+FRONT = ("---", "orphan: true", "---", "")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def markdown(results: dict[str, list[Result]], budgets: dict[str, str]) -> str:
     counts = [f"| {rival} | {row['win']} | {row['tie']} | {row['loss']} |" for rival, row in tally(results).items()]
     return "\n".join(
         [
+            *FRONT,
             "# Schedules benchmark",
             "",
             "Written by `python -m numerics.run schedules-bench`. " + _HOW,

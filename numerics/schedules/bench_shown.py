@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from numerics.schedule import WarmupStableDecay
 from numerics.schedules.bench_policies import Late
-from numerics.schedules.bench_report import interval
+from numerics.schedules.bench_report import FRONT, interval
 from numerics.schedules.bench_tasks import Task, load
 from numerics.schedules.bench_train import Stack, train
 from numerics.schedules.rule import Rule
@@ -94,6 +94,7 @@ def _text(own: list[_Own], cooldown: int, decays: tuple[int, ...], theirs: Array
     kinds = " | ".join(f"{one.kind}, minus it" for one in own)
     return "\n".join(
         [
+            *FRONT,
             "# The monitor on a network and data set outside the benchmark",
             "",
             f"Written by `python -m numerics.run schedules-bench --shown`. {TASK.name}, batch {TASK.batch}.",
