@@ -63,7 +63,7 @@ def aligned(setup: Setup, budget: Budget) -> list[Check]:
     moved = abs(predicted - final_loss(setup, setup.rho0))
     resolution = 0.1 * moved + 3 * predicted * setup.noise_share
     spread = float(np.std(pilot["test_loss"], ddof=1)) / 2  # a standard deviation goes with sigma
-    found = decayed(setup, N, replicas_for(resolution, spread, budget, least=64, most=1024), setup.seed)
+    found = decayed(setup, N, replicas_for(resolution, spread, budget, least=160, most=1024), setup.seed)
     margin = Margin(model=model, resolution=resolution)
     facts = setup.situation(relaxation=_RELAXED)
     low = replace(setup, eta=setup.eta / _FACTOR, rho0=law_rho(setup, N))

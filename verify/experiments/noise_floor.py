@@ -45,8 +45,8 @@ def floor(setup: Setup, budget: Budget) -> list[Check]:
         sample=lambda s, replicas, seed: floor_samples(s, replicas, seed) / predicted_floor(s),
         resolution=RESOLUTION,
         situation=setup.situation(),
-        least=64,
-        most=4096,
+        least=256,
+        most=8192,
     )
     return [check]
 
