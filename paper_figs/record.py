@@ -53,12 +53,20 @@ def checked(data: xarray.Dataset) -> str:
 
 
 def digest(data: xarray.Dataset) -> str:
-    """SHA-256 over names, dimensions, types and bytes of everything in the dataset."""
+    """SHA-256 over names, dimensions, types and bytes of everything in the dataset: the same before and after a netCDF file."""
     found = hashlib.sha256()
     for name in sorted(map(str, data.variables)):
         variable = data[name]
-        values = np.ascontiguousarray(variable.values)
-        found.update(f"{name}{variable.dims}{values.dtype.str}{values.shape}{sorted(variable.attrs.items())}".encode())
-        found.update(values.tobytes() if values.dtype.kind != "O" else repr(values.tolist()).encode())
-    found.update(repr(sorted(data.attrs.items())).encode())
+        words = variable.values.dtype.kind in "OU"
+        values = np.asarray(variable.values.tolist()) if words else np.ascontiguousarray(variable.values)
+        kind = "text" if words else values.dtype.newbyteorder("<").str
+        found.update(f"{name}{variable.dims}{kind}{values.shape}{_attributes(variable.attrs)}".encode())
+        found.update(repr(values.tolist()).encode() if words else values.tobytes())
+    found.update(_attributes(data.attrs).encode())
     return found.hexdigest()
+
+
+def _attributes(attributes: Mapping[Any, Any]) -> str:
+    """Plain numbers and words in the order of their names."""
+    plain = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attributes.items()}
+    return repr(sorted(plain.items()))

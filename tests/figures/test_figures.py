@@ -75,6 +75,7 @@ def test_the_published_caption_and_hash_are_those_of_the_published_data(stem: st
     data = xarray.load_dataset(ROOT / "docs/figures" / f"{stem}.nc", engine="h5netcdf")
     published = json.loads((ROOT / "docs/figures" / f"{stem}.json").read_text())
     assert load(stem).caption(data) == published["caption"]
+    assert record.digest(data) == published["sha256"]
     assert not published["small"]
 
 
