@@ -87,6 +87,7 @@ def first_order(
     situation: Situation,
     least: int = 32,
     most: int = 512,
+    care: float = 1.0,
 ) -> Check:
     """Compare replicas with a prediction that is exact as sigma^2 -> 0; the model margin is measured at 4 sigma^2.
 
@@ -97,7 +98,7 @@ def first_order(
     error = sample(coarse, least, setup.seed + _PILOT_SEED) - predict(coarse)
     margin = Margin(ROUNDING, measured_model(error, budget, ratio=4.0), resolution)
     spread = float(np.std(error, ddof=1)) / 2  # a standard deviation goes with sigma
-    replicas = replicas_for(resolution, spread, budget, least=least, most=most)
+    replicas = replicas_for(resolution / care, spread, budget, least=least, most=most)
     values = sample(setup, replicas, setup.seed)
     return sampled(claim, quantity, predict(setup), values, margin=margin, budget=budget, situation=situation)
 

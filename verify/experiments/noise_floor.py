@@ -46,7 +46,8 @@ def floor(setup: Setup, budget: Budget) -> list[Check]:
         resolution=RESOLUTION,
         situation=setup.situation(),
         least=256,
-        most=8192,
+        most=16384,
+        care=1.5,
     )
     return [check]
 
