@@ -92,7 +92,7 @@ def first_order(
     """Compare replicas with a prediction that is exact as sigma^2 -> 0; the model margin is measured at 4 sigma^2.
 
     ``sample(setup, replicas, seed)`` gives values ``(R,)``. Sizes come from the coarse run, whose numbers are
-    independent.
+    independent; ``care`` > 1 makes them larger where tails are heavy.
     """
     coarse = with_noise(setup, 2.0)
     error = sample(coarse, least, setup.seed + _PILOT_SEED) - predict(coarse)
