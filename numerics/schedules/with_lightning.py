@@ -35,9 +35,12 @@ def observer() -> Any:
 
 
 def _callback_class() -> Any:
-    for name in ("lightning.pytorch", "pytorch_lightning"):
+    """Callback of whichever of Lightning's two packages is installed."""
+    try:
+        from lightning.pytorch import Callback  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ModuleNotFoundError:
         try:
-            return __import__(name, fromlist=["Callback"]).Callback
+            from pytorch_lightning import Callback  # type: ignore[import-not-found,import-untyped,unused-ignore]
         except ModuleNotFoundError:
-            continue
-    raise InputError("module", "lightning", "is not installed", "pip install 'latedecay[lightning]'")
+            raise InputError("module", "lightning", "is not installed", "pip install 'latedecay[lightning]'") from None
+    return Callback

@@ -41,7 +41,7 @@ def _warmup_stable_decay(jnp: Any, schedule: WarmupStableDecay, k: Any) -> Any:
 
 def _jax_numpy() -> Any:
     try:
-        import jax.numpy
+        import jax.numpy  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ModuleNotFoundError as error:
         raise InputError("module", error.name, "is not installed", "pip install 'latedecay[optax]'") from None
     return jax.numpy

@@ -48,7 +48,7 @@ def late_decay_trainer(rule: "Rule", *, probe: "TraceProbe | None" = None, base:
 
 def _trainer_class() -> Any:
     try:
-        from transformers import Trainer
+        from transformers import Trainer  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ModuleNotFoundError as error:
         raise InputError("module", error.name, "is not installed", "pip install 'latedecay[transformers]'") from None
     return Trainer

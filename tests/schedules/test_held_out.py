@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from numerics.schedules.controller import Controller
 from numerics.schedules.monitor import HeldOutRecord
 from numerics.schedules.rule import Rule
