@@ -53,7 +53,7 @@ def checked(data: xarray.Dataset) -> str:
 
 
 def digest(data: xarray.Dataset) -> str:
-    """SHA-256 over names, dimensions, types and bytes of everything in the dataset: the same before and after a netCDF file."""
+    """SHA-256 over names, dimensions, types and bytes of everything; unchanged by a netCDF file."""
     found = hashlib.sha256()
     for name in sorted(map(str, data.variables)):
         variable = data[name]
