@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from numerics.networks.draws import BLOCK, BatchSampler, flips, normals
-from numerics.networks.losses import LOSSES, stacked
+from numerics.networks.losses import LOSSES
 from numerics.networks.train import _flipped
 from numerics.schedules.bench_models import StackedNetwork
 from numerics.schedules.bench_tasks import Split, Task, model_of
@@ -87,7 +87,9 @@ class Stack:
         x, y = (torch.as_tensor(getattr(self.split, name), dtype=torch.float32) for name in parts[held])
         with torch.no_grad():
             outputs = [self.model(part, x.expand(len(part), *x.shape)) for part in torch.split(theta, 8)]
-        return np.asarray(stacked(LOSSES[self.task.loss])(torch.cat(outputs), y).double().numpy())
+        return np.asarray(
+            torch.func.vmap(LOSSES[self.task.loss], in_dims=(0, None))(torch.cat(outputs), y).double().numpy()
+        )
 
     def traces(self, theta: Tensor, probes: int) -> list[list[float]]:
         """tr H of every replica by each probe on the first B training rows: the stacked twin of `TraceProbe`."""
