@@ -143,9 +143,9 @@ CONFIGURATIONS = {
             origin="ours: a small CNN on the same digits",
             architecture=Architecture("cnn", (8, 16), "relu", 10),
             gain=float(np.sqrt(2)),
-            first_decay=200,
-            last_decay=8000,
-            eta=0.02,
+            first_decay=500,
+            last_decay=10_000,
+            eta=0.005,
             seeds=2,
         ),
         replace(

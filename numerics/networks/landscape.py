@@ -24,8 +24,6 @@ from numerics.networks.surface_losses import SurfaceLosses
 Report = Callable[[str], None]
 #: grid points between two saves
 CHUNK = 256
-#: held-out examples that a landscape averages over, unless told otherwise
-HELD_OUT = 400
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,11 @@ class Field:
     def of(
         cls, model: FlatModel, examples: Examples, loss: str, dtype: torch.dtype, held_out: int | None = None
     ) -> "Field":
-        """The field of a network and its examples; of the held-out ones the first ``held_out``, or all."""
+        """The field of a network and its examples; of the held-out ones (in random order) the first ``held_out``.
+
+        By default as many as there are training examples, so that both maps have the same sampling error.
+        """
+        held_out = len(examples.x) if held_out is None else held_out
         x = torch.as_tensor(examples.x, dtype=dtype), torch.as_tensor(examples.x_test[:held_out], dtype=dtype)
         labels = examples.labels, examples.labels_test[:held_out]
         y = tuple(torch.as_tensor(examples.targets(part), dtype=dtype) for part in labels)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numerics.files import write_figure
 from numerics.networks import landscape_figure, late_decay_figure
 from numerics.networks.branches import Report
-from numerics.networks.landscape import HELD_OUT, Field
+from numerics.networks.landscape import Field
 from numerics.networks.landscape_figure import Landscape
 from numerics.networks.landscapes import Gaps, landscape
 from numerics.networks.late_decay import SATURATED_WITHIN, Experiment, checkpoints
@@ -56,6 +56,7 @@ def landscapes(
     kinds: tuple[str, ...],
     level: float,
     points: int,
+    held_out: int | None,
     seed: int,
     folder: Path,
     report: Report,
@@ -64,7 +65,7 @@ def landscapes(
     run = experiment.runs[0]
     steps, path, ends = checkpoints(experiment, experiment.names[0])
     late, decays = steps >= data.saturated, data.steps >= data.saturated
-    field = Field.of(run.model, experiment.examples, run.plan.recipe.loss, path.dtype, held_out=HELD_OUT)
+    field = Field.of(run.model, experiment.examples, run.plan.recipe.loss, path.dtype, held_out)
     starts = torch.stack([path[list(steps).index(step)] for step in data.steps[decays]])
     drawn = {}
     for kind in kinds:

@@ -2,7 +2,8 @@
 
 On a surface theta = Σ_j m_j(a, b) basis_j with monomials m = (1, a, b, a², ab, b²). What a first linear or
 convolutional layer puts out is linear in its weights, so its outputs are Σ_j m_j Z_j with Z_j computed once: six
-numbers per unit replace a whole matrix product. The other layers run as one batched pass.
+numbers per unit replace a whole matrix product. The other layers run as one batched pass; dense ones as plain batched
+matrix products, which saves vmap's copies.
 """
 
 from collections.abc import Callable
@@ -15,11 +16,13 @@ from torch.func import vmap
 
 from numerics.networks.flat import FlatModel
 from numerics.networks.losses import LOSSES
+from numerics.networks.models import ACTIVATIONS
 from numerics.networks.planes import Surface, monomials
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
 #: activations per layer and pass, at most: what keeps a pass inside the caches of one core
 _BUDGET = 2**18
+_ELEMENTWISE = tuple(ACTIVATIONS.values())
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class SurfaceLosses:
         head, tail = self._split
         inputs = (combined @ self._first.flatten(1)).view(len(coordinates), *self._first.shape[1:])
         weights = combined @ self._basis[:, head.size :]
+        if all(isinstance(layer, (nn.Linear, *_ELEMENTWISE)) for layer in tail.module.children()):
+            return LOSSES[self.loss](_dense(tail, weights, inputs), self.y)
         losses: Tensor = vmap(lambda theta, x: self._one(tail, theta, x))(weights, inputs)
         return losses
 
@@ -76,3 +81,17 @@ class SurfaceLosses:
         per_point = len(self.x) if self._split is None else self._first[0].numel()
         with torch.no_grad():
             return torch.cat([self._pass(part) for part in torch.split(coordinates, max(1, _BUDGET // per_point))])
+
+
+def _dense(tail: FlatModel, weights: Tensor, h: Tensor) -> Tensor:
+    """Outputs ``(m, n, C)`` of linear and elementwise layers at weights ``(m, p)`` and inputs ``(m, n, k)``."""
+    position = 0
+    for layer in tail.module.children():
+        if not isinstance(layer, nn.Linear):
+            h = layer(h)
+            continue
+        size, middle = layer.in_features * layer.out_features, position + layer.in_features * layer.out_features
+        matrix = weights[:, position : position + size].view(-1, layer.out_features, layer.in_features)
+        position = middle + layer.out_features
+        h = torch.baddbmm(weights[:, None, middle:position], h, matrix.transpose(1, 2))
+    return h

@@ -17,7 +17,7 @@ from numerics.networks.branches import PRECISIONS
 from numerics.networks.configurations import Configuration
 from numerics.networks.data import Examples
 from numerics.networks.flat import FlatModel
-from numerics.networks.landscape import HELD_OUT, Field
+from numerics.networks.landscape import Field
 from numerics.networks.losses import LOSSES
 from numerics.networks.planes import random_plane
 from numerics.networks.train import Program, Replicas
@@ -91,9 +91,7 @@ def _plain_training(
     return plain
 
 
-def landscape_gain(
-    configuration: Configuration, examples: Examples, *, seed: int, points: int, held_out: int | None
-) -> Gain:
+def landscape_gain(configuration: Configuration, examples: Examples, *, seed: int, points: int, held_out: int) -> Gain:
     """Seconds per grid point, train and held-out loss: batched, against one forward pass per point in a loop."""
     model = configuration.model(examples)
     field = Field.of(model, examples, configuration.loss, torch.float32, held_out=held_out)
@@ -130,7 +128,7 @@ def lines(configuration: Configuration, *, folder: Path | None, seed: int) -> li
     training = training_gain(configuration, examples, seed=seed, steps=64)
     grids = {
         count: landscape_gain(configuration, examples, seed=seed, points=256, held_out=count)
-        for count in (HELD_OUT, len(examples.x_test))
+        for count in (len(examples.x), len(examples.x_test))
     }
     threads = f"{torch.get_num_threads()} threads"
     return [

@@ -18,6 +18,7 @@ Kinds = Annotated[str, typer.Option(help="comma-separated: fresh, minibatch, sta
 Surfaces = Annotated[str, typer.Option(help="comma-separated: pca, curved, branches, random, filter; '' for none")]
 Level = Annotated[float, typer.Option(help="openness: the level set this far above the minimum")]
 Grid = Annotated[int, typer.Option(help="landscape points per side")]
+HeldOut = Annotated[int | None, typer.Option(help="held-out examples of a landscape [as many as trained on]")]
 Reset = Annotated[bool, typer.Option("--reset-momentum", help="branches start at rest")]
 Threads = Annotated[int, typer.Option(help="torch threads; bits are reproducible at a fixed number")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
@@ -58,6 +59,7 @@ def command(
     surfaces: Surfaces = "pca,curved,branches,filter",
     level: Level = 0.02,
     grid: Grid = 41,
+    landscape_held_out: HeldOut = None,
     reset_momentum: Reset = False,
     seeds: Seeds = None,
     n_train: Train = None,
@@ -94,6 +96,7 @@ def command(
         surfaces=_words(surfaces),
         level=level,
         grid=min(grid, 15) if small else grid,
+        held_out=landscape_held_out,
         keep_momentum=not reset_momentum,
         data_folder=data_folder,
         threads=threads,
@@ -155,6 +158,7 @@ def run(
     surfaces: tuple[str, ...],
     level: float,
     grid: int,
+    held_out: int | None,
     keep_momentum: bool,
     data_folder: Path | None,
     threads: int,
@@ -188,7 +192,7 @@ def run(
     late_decay.train(experiment)
     data = late_decay.measure(experiment)
     write_figure(folder / "networks", late_decay_report.figure(data))
-    drawn = late_decay_report.landscapes(experiment, data, surfaces, level, grid, seed, folder, _progress)
+    drawn = late_decay_report.landscapes(experiment, data, surfaces, level, grid, held_out, seed, folder, _progress)
     write_netcdf(folder / "networks.nc", late_decay_report.dataset(data, drawn))
     record = late_decay_report.summary(experiment, data, drawn)
     write_json(
