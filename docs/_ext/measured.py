@@ -9,6 +9,9 @@ import xarray
 
 Numbers = dict[str, str]
 
+#: a standard error below this is rounding, not sampling
+ROUNDING = 1e-9
+
 
 def numbers(folder: Path) -> Numbers:
     """Key -> text. A missing figure gives a clear placeholder instead of failing the build."""
@@ -35,7 +38,9 @@ def _checks(folder: Path, stem: str) -> list[dict[str, Any]]:
 
 def pair(mean: float, sem: float) -> str:
     """mean ± standard error with two digits of the error."""
-    digits = max(0, 1 - int(np.floor(np.log10(sem)))) if sem > 0 else 4
+    if sem < ROUNDING:
+        return f"{mean:.4g} to rounding"
+    digits = max(0, 1 - int(np.floor(np.log10(sem))))
     return f"{mean:.{digits}f} ± {sem:.{digits}f}"
 
 
