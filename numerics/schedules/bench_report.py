@@ -109,15 +109,15 @@ def markdown(results: dict[str, list[Result]], budgets: dict[str, str]) -> str:
     )
 
 
-_HOW = """Equal step budgets; paired seeds (same start, batches and label noise under
-every policy); every policy chooses between the large learning rate and a third of it (schedule-free also three times it)
-by validation loss; the table shows the test loss of clean labels at the end of the budget. `late decay` and `plateau`
+_HOW = """Equal step budgets; paired seeds (same start, batches and label noise under every
+policy); every policy chooses between the large learning rate and a third of it (schedule-free also three times it) by
+validation loss; the table shows the test loss of clean labels at the end of the budget. `late decay` and `plateau`
 look at the validation loss 50 times a run, `late decay, blind` never does. The looks were added after a first run of
 this table showed that the blind form overtrains where the test loss turns; their constants were set on other tasks.
 Win, tie, loss: whether the 95 % interval of the paired difference excludes zero, one comparison at a time, so about one
-in twenty decisions between equals is chance. Where labels are clean and the loss falls to zero, or the test loss turns
-early, the plateau rule is better: long training at the large rate has nothing to give there. Seconds: one stack of all
-replicas of a policy, on a machine shared with other work."""
+in twenty decisions between equals is chance. Long training at the large rate has nothing to give where the loss falls
+to zero or the test loss turns early: there the plateau rule tends to be better. Seconds: one stack of all replicas of a
+policy, on a machine shared with other work."""
 
 
 def _task_rows(name: str, task: list[Result], budget: str) -> list[str]:
