@@ -69,11 +69,18 @@ def band(ax: "Axes", x: Reals, mean: FloatArray, sem: FloatArray, label: str, co
 
 
 def markers(
-    ax: "Axes", x: FloatArray, mean: FloatArray, sem: FloatArray, label: str = "", colour: str = "simulation", symbol: str = "o"
+    ax: "Axes",
+    x: FloatArray,
+    mean: FloatArray,
+    sem: FloatArray,
+    label: str = "",
+    colour: str = "simulation",
+    symbol: str = "o",
 ) -> None:
     """Sparse open markers with bars of two standard errors, above the lines: both stay visible where they coincide."""
-    style: dict[str, Any] = {"markersize": 4.2, "markerfacecolor": "white", "markeredgewidth": 1.1, "elinewidth": 1.0, "capsize": 1.8}
-    ax.errorbar(x, mean, 2 * sem, fmt=symbol, color=COLOURS[colour], label=label or None, zorder=4, **style)
+    look: dict[str, Any] = {"markersize": 4.2, "markerfacecolor": "white", "markeredgewidth": 1.1}
+    bars: dict[str, Any] = {"elinewidth": 1.0, "capsize": 1.8}
+    ax.errorbar(x, mean, 2 * sem, fmt=symbol, color=COLOURS[colour], label=label or None, zorder=4, **look, **bars)
 
 
 def letter(axes: "list[Axes]") -> None:
