@@ -2,8 +2,8 @@
 
 "Agrees" means that the confidence interval of observed - predicted lies inside a margin stated beforehand, not that a
 test failed to reject. The margin has named parts: rounding, model (the size of the terms that the theorem neglects)
-and resolution (the discrepancy that the check undertakes to detect). Where the whole interval lies outside the margin the
-verdict is a fail; where it straddles the margin's edge the sample is too small to decide, and nothing passes.
+and resolution (the discrepancy that the check undertakes to detect). Where the whole interval lies outside the margin
+the verdict is a fail; where it straddles the margin's edge the sample is too small to decide, and nothing passes.
 """
 
 from collections.abc import Sequence

@@ -39,6 +39,8 @@ def test_module_commands_run(command: str, tmp_path: Path) -> None:
     words = command.replace(".venv/bin/python", sys.executable).split()
     if words[2] in ("numerics.run", "paper_figs"):
         words += ["--small", "--out", str(tmp_path)]
+    if words[2] == "numerics.run" and words[3].startswith("phase"):  # whole jobs are run in tests/numerics
+        words += ["--steps", "3000", "--replicas", "4", "--records", "10"]
     if words[2] == "verify":
         words += ["--quick", "--out", str(tmp_path)]
     if words[2] == "theory":  # proofs take half a minute and are tested in tests/theory
