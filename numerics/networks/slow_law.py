@@ -23,6 +23,8 @@ from numerics.networks.manifold import Point, project, tangent
 from numerics.networks.residual_covariance import Residuals
 
 Array = NDArray[np.float64]
+#: shortest stride, as a share of the distance between two records: where the speed jumps (ReLU) no stride is accurate
+_LEAST_STRIDE = 1 / 200
 
 
 @dataclass(frozen=True)
@@ -116,19 +118,20 @@ class _Walker:
 
     def advance(self, span: float) -> None:
         """Move by ``span`` SGD steps."""
+        least = span * _LEAST_STRIDE
         while span > 0:
-            stride = min(self.stride, span)
-            if self._try(stride):
+            stride = min(max(self.stride, least), span)
+            if self._try(stride, stride <= least):
                 span -= stride
 
-    def _try(self, stride: float) -> bool:
-        """One Heun step if its error is small enough; sets the next stride either way."""
+    def _try(self, stride: float, force: bool) -> bool:
+        """One Heun step if its error is small enough, or forced; sets the next stride either way."""
         euler = self._projected(self.point.theta + stride * self.velocity)
         end, _ = drift(self.setting, euler)
         error = float((end - self.velocity).norm()) * stride / 2
         length = float(self.velocity.norm()) * stride
         relative = error / max(length, 1e-300)
-        accepted = relative <= self.tolerance
+        accepted = force or relative <= self.tolerance
         if accepted:
             self._move(self._projected(self.point.theta + stride / 2 * (self.velocity + end)), error * relative)
         self.stride = stride * float(np.clip(0.8 * self.tolerance / max(relative, 1e-300), 0.2, 3.0))

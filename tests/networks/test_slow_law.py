@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from numerics.errors import InputError  # noqa: E402
+from numerics.networks import slow_law  # noqa: E402
 from numerics.networks.curvature import jacobian, sharpness  # noqa: E402
 from numerics.networks.flat import FlatModel  # noqa: E402
 from numerics.networks.law_comparison import Bench, Case, compare, late_decay  # noqa: E402
@@ -232,3 +233,16 @@ def test_the_law_reaches_its_accuracy_at_length(classes):
 def test_the_jacobian_at_the_projection_is_the_jacobian_there():
     setting, point = network()
     np.testing.assert_allclose(point.a, jacobian(setting.f, point.theta, setting.x), rtol=1e-13)
+
+
+def test_where_the_speed_jumps_the_integration_ends_and_its_error_says_so(monkeypatch):
+    """A ReLU network: no stride is accurate at a kink, so the shortest one is taken and counted as error."""
+    monkeypatch.setattr(slow_law, "_LEAST_STRIDE", 1 / 8)
+    data = small.examples(classes=2, n=5)
+    model = small.mlp(widths=(12,), outputs=1, activation="relu")
+    x, y = torch.as_tensor(data.x), torch.as_tensor(data.targets(data.labels))
+    start = project(model, small.weights(model), x, y)
+    setting = Setting(model, x, y, 0.6 * 5 / float(torch.linalg.eigvalsh(start.k)[-1]), 2, 0.3)
+    path = integrate(setting, start.theta, np.array([0.0, 3000.0]), tolerance=1e-9)
+    assert float((model(path.theta[-1], x) - y).abs().max()) <= 1e-11
+    assert path.error > 1e-9
