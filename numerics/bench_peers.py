@@ -125,7 +125,7 @@ def jax_engine(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: i
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call,unused-ignore]
     Xj, yj, n = jnp.asarray(X), jnp.asarray(y), len(y)
 
     def step(state, key):  # type: ignore[no-untyped-def]

@@ -121,7 +121,7 @@ def mnist1d() -> Raw:
     Source: Greydanus, Kobak 2024. Generated, not downloaded. Raises InputError where the package is missing.
     """
     try:
-        from mnist1d.data import get_dataset_args, make_dataset  # type: ignore[import-untyped]
+        from mnist1d.data import get_dataset_args, make_dataset  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError as error:
         raise InputError("data", "mnist1d", "needs the package mnist1d", "pip install mnist1d") from error
     state = np.random.get_state()  # noqa: NPY002 - the generator seeds numpy's global state; give the caller's back
