@@ -2,14 +2,13 @@
 
 import math
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 from numerics.check import FALSE_ALARM, Check
+from numerics.provenance import commit
 from theory.claims import CLAIMS, Claim
 from verify.budget import Budget
 from verify.experiments.convergence import measured_orders
@@ -132,21 +131,13 @@ def failures(rows: Sequence[Row]) -> str:
 def provenance(seed: int) -> dict[str, object]:
     """Commit, command, seed, versions and machine."""
     return {
-        "git": _commit(),
+        "git": commit(),
         "command": " ".join(["python -m verify", *sys.argv[1:]]),
         "seed": seed,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def record(rows: Sequence[Row], budget: Budget, *, seed: int, seconds: float) -> dict[str, object]:
