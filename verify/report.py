@@ -4,6 +4,7 @@ network, no scripts.
 
 import base64
 import html
+import json
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +17,8 @@ from verify.budget import Budget
 from verify.harness import Row
 from verify.orders import Order
 from verify.scorecard import Score, budget_line, orders_of, record, scores, use_of_margin
+
+_FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff }
@@ -103,12 +106,26 @@ def _section(score: Score) -> str:
         f"<p>{html.escape(claim.statement)}</p>{formulas}",
         f'<p class="small">Conditions: {html.escape(conditions)}. Source: {html.escape(claim.source)}. Realised by '
         f"<code>{html.escape(', '.join(claim.realised_by))}</code>. Figure: {html.escape(figure)}.</p>",
+        _published(claim.figure),
         _figure(score),
         f'<details><summary>{len(score.rows)} rows</summary><div class="scroll"><table>{_HEAD}',
         *(_rows(row) for row in score.rows),
         "</table></div></details>",
     ]
     return "\n".join(parts)
+
+
+def _published(stem: str) -> str:
+    """The claim's figure with its caption, from the checkout's docs/figures; nothing where there is none."""
+    picture, text = (_FIGURES / f"{stem}{kind}" for kind in (".svg", ".json"))
+    if not (stem and picture.exists() and text.exists()):
+        return ""
+    words = json.loads(text.read_text())
+    data = base64.b64encode(picture.read_bytes()).decode()
+    return (
+        f'<img class="figure published" alt="{html.escape(words["alt"])}" src="data:image/svg+xml;base64,{data}">'
+        f'<p class="small">{html.escape(words["caption"])}</p>'
+    )
 
 
 _HEAD = (

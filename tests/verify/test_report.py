@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from theory.claims import CLAIMS
 from verify import report
 from verify.harness import plan
 from verify.registry import EXPERIMENTS
@@ -101,6 +102,13 @@ def test_page_loads_nothing(folder: Path) -> None:
     assert "<script" not in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     assert "http://" not in re.sub(r'src="data:[^"]*"', "", text)
+
+
+def test_every_claim_with_a_published_figure_shows_it(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    tried = {key.split(":")[0] for key in ("C5:flattest point", "C9:limit", "C2:linear, exact", "C15:landscape")}
+    stems = [claim.figure for claim in CLAIMS if claim.number in tried and claim.figure]
+    assert len(stems) == text.count('class="figure published"') == 4
 
 
 def test_json_has_budget_provenance_and_commands(folder: Path) -> None:
