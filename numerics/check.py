@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 Verdict = Literal["pass", "fail", "outside conditions"]
 
@@ -126,7 +126,7 @@ def critical_value(comparisons: int, replicas: int, false_alarm: float = FALSE_A
     Bonferroni over the comparisons; Student's t with replicas - 1 degrees of freedom, as standard errors are estimated.
     """
     tail = false_alarm / (2 * max(comparisons, 1))
-    return float(t.isf(tail, replicas - 1)) if replicas > 1 else float(norm.isf(tail))
+    return -float(stdtrit(replicas - 1, tail) if replicas > 1 else ndtri(tail))  # scipy.stats takes long to import
 
 
 def mean_and_sem(
