@@ -110,6 +110,7 @@ def general_form(parametrization: Parametrization) -> Expr:
 
 
 def derive_jacobian(parametrization: Parametrization) -> Derivation:
+    """J of w = F(u) equals its component-wise derivative."""
     u, _, _ = _small(parametrization)
     residual = predictor(parametrization, u).jacobian(u) - jacobian(parametrization, u)
     if isinstance(parametrization, Radial):
@@ -124,6 +125,7 @@ def derive_jacobian(parametrization: Parametrization) -> Derivation:
 
 
 def derive_gradient(parametrization: Parametrization) -> Derivation:
+    """The gradient is A^T e / n (C1)."""
     u, X, y = _small(parametrization)
     A = X * jacobian(parametrization, u)
     stated = A.T * (X * predictor(parametrization, u) - y) / X.rows
@@ -136,6 +138,7 @@ def derive_gradient(parametrization: Parametrization) -> Derivation:
 
 
 def derive_hessian(parametrization: Parametrization) -> Derivation:
+    """The Hessian off the manifold: Gauss-Newton part plus residuals times curvature (C15)."""
     u, X, y = _small(parametrization)
     A, e = X * jacobian(parametrization, u), X * predictor(parametrization, u) - y
     stated = (A.T * A + curvature(parametrization, u, X.T * e)) / X.rows
@@ -147,6 +150,7 @@ def derive_hessian(parametrization: Parametrization) -> Derivation:
 
 
 def derive_hessian_on_manifold(parametrization: Parametrization) -> Derivation:
+    """On the manifold H = A^T A / n, tr H = tr K / n (C15)."""
     u, X, y = _small(parametrization)
     fitted = dict(zip(y, X * predictor(parametrization, u), strict=True))
     derived = sympy.hessian(loss(parametrization, u, X, y), list(u)).subs(fitted, simultaneous=True)
@@ -160,6 +164,7 @@ def derive_hessian_on_manifold(parametrization: Parametrization) -> Derivation:
 
 
 def derive_kernel(parametrization: Parametrization) -> Derivation:
+    """The tangent kernel K = A A^T on the manifold (C1, C4)."""
     u, X, _ = _small(parametrization)
     A = X * jacobian(parametrization, u)
     difference = A * A.T - kernel(parametrization, u, X)
@@ -180,6 +185,7 @@ def derive_kernel(parametrization: Parametrization) -> Derivation:
 
 
 def derive_saturation(parametrization: Parametrization) -> Derivation:
+    """dL/dt <= -2 mu L along gradient flow, with what it needs of K (C1)."""
     u, X, y = _small(parametrization, d=2)
     L = loss(parametrization, u, X, y)
     e = X * predictor(parametrization, u) - y

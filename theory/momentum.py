@@ -37,6 +37,7 @@ def next_moment(Z: MatrixBase, K: MatrixBase, eta: Expr, B: Expr, sigma: Expr, b
 
 
 def derive_map() -> Derivation:
+    """The mean map of heavy ball in residual coordinates (C13)."""
     n, batch = 2, 2
     q, a, K = vector("q", n), vector("a", n), symmetric("K", n)
 

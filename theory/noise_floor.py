@@ -58,6 +58,7 @@ def batch_mean(value: Callable[[MatrixBase], MatrixBase], q: MatrixBase, batch: 
 
 
 def derive_signal() -> Derivation:
+    """Mean and second moment of a batch's signal, averaged over every batch (C2)."""
     parts = []
     for n, batch in SIZES:
         q = vector("q", n)
@@ -107,6 +108,7 @@ def _outer_step(q: MatrixBase, K: MatrixBase) -> Callable[[MatrixBase], MatrixBa
 
 
 def derive_stationary_covariance() -> Derivation:
+    """The linear equation that the stationary residual covariance solves (C2)."""
     parts, C, K = [], symmetric("C", 2), symmetric("K", 2)
     for n, batch in ((2, 1), (2, 2), (3, 1)):
         q, kernel = vector("q", n), symmetric("K", n)
@@ -137,6 +139,7 @@ def derive_small_floor() -> Derivation:
 
 
 def derive_one_sample() -> Derivation:
+    """The covariance and the stability limit for one row, in closed form (C2, C9)."""
     k, c = sympy.symbols("k c", positive=True)
     C = eta * sigma**2 * k / (B * (2 - eta * k))
     fixed = stationarity(sympy.Matrix([[C]]), sympy.Matrix([[k]]), eta, B, sigma)

@@ -59,6 +59,7 @@ def kernel_slope(radial: Radial, u: MatrixBase, X: MatrixBase) -> MatrixBase:
 
 
 def derive_ray(radial: Radial) -> Derivation:
+    """The ray of minima and its speed in u (C4)."""
     u, X = frame(2)
     t = ray(radial, u)
     g = radial.g
@@ -74,6 +75,7 @@ def derive_ray(radial: Radial) -> Derivation:
 
 
 def derive_straight(radial: Radial) -> Derivation:
+    """The null-space part of w moves along a straight ray (C4)."""
     u, X = frame(1)
     across = sympy.Matrix([0, -u[2], u[1]])  # null directions off P_N w; tangent, and orthogonal to u
     text = "Across the ray the force vanishes: the direction z of the null-space part of w is conserved by the drift."
@@ -84,6 +86,7 @@ def derive_straight(radial: Radial) -> Derivation:
 
 
 def derive_kernel_slope(radial: Radial) -> Derivation:
+    """dK/dr along the ray (C4)."""
     u, X = frame(2)
     stated = at(radial, u, coefficients.radius_slope(radial.g)) / 2 * kernel_slope(radial, u, X)
     residual = turning(radial, u, X, ray(radial, u)) - stated

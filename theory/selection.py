@@ -21,6 +21,7 @@ def threshold(g: Expr) -> Expr | None:
 
 
 def derive_threshold(radial: Radial) -> Derivation:
+    """When the minimum-norm point is the flattest of its ray (C5)."""
     slope, ratio = scalar_law.trace_on_manifold(radial.g).diff(r), threshold(radial.g)
     if ratio is None:
         text = "Depth 1 is the control: tr H is constant on M and nothing drifts."

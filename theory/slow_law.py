@@ -51,6 +51,7 @@ def _second_order(field: MatrixBase, v: MatrixBase, S: MatrixBase) -> MatrixBase
 
 @functools.cache
 def derive_mean_step() -> Derivation:
+    """The mean of one step to second order in the fluctuation (C3)."""
     n, p = 2, 3
     A, curvatures = _local(n, p)
     v, S = vector("v", p), symmetric("S", p)
@@ -69,6 +70,7 @@ def derive_mean_step() -> Derivation:
 
 @functools.cache
 def derive_projection() -> Derivation:
+    """Only the tangent part of the mean second-order step moves the slow point (C3)."""
     A, C = matrix("A", 2, 3), symmetric("C", 2)
     projector = sympy.eye(3) - A.T * inverted(A * A.T) * A
     S = parameter_covariance(A, C)
@@ -106,6 +108,7 @@ def _force_in_words(parametrization: Parametrization) -> str:
 
 @functools.cache
 def derive_small_rate() -> Derivation:
+    """The small-eta limit of the slow law (C3; Li, Wang, Arora 2022)."""
     n, p = 2, 3
     A, curvatures = _local(n, p)
     v = vector("v", p)
