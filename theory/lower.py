@@ -1,19 +1,21 @@
-"""Lower derived expressions to plain Python source that numba compiles to scalar float64 functions.
+"""Lower derived expressions to plain Python source: scalar functions that numba compiles, or functions of tensors.
 
 The text is deterministic: the same expressions give the same text in every process, so that compiled modules can be
-cached by its hash. Only `math.` calls occur, square roots are `math.sqrt`, integer powers are products.
+cached by its hash. Square roots are `sqrt`, integer powers are products; calls are those of one dialect: `math.`
+(numba), `torch.` (tensors) or `tl.` (the body of a Triton kernel).
 """
 
 from collections.abc import Callable
 from types import CodeType
+from typing import Any
 
 import sympy
 from sympy import Expr, Symbol
-from sympy.printing.pycode import PythonCodePrinter
 
 from theory import notation
 from theory import scalar_coefficients as coefficients
 from theory.parametrization import Parametrization, Radial, Separable
+from theory.writers import IMPORTS, WRITERS, Dialect, Writer
 
 Functions = dict[str, tuple[tuple[Symbol, ...], Expr]]
 Scalar = Callable[..., float]
@@ -35,15 +37,28 @@ def functions(parametrization: Parametrization) -> Functions:
     return table
 
 
-def source(functions: Functions) -> str:
-    """Return Python source, `import math` and one `def name(arguments)` per function, floats throughout."""
-    return "import math\n" + "".join("\n\n" + _definition(name, *entry) for name, entry in functions.items())
+def source(functions: Functions, dialect: Dialect = "math") -> str:
+    """Return Python source: the dialect's import and one `def name(arguments)` per function, floats throughout.
+
+    Raises ValueError where a function has no form in the dialect.
+    """
+    definitions = ("\n\n" + _definition(WRITERS[dialect](), name, *entry) for name, entry in functions.items())
+    return IMPORTS[dialect] + "".join(definitions)
 
 
 def python(functions: Functions) -> dict[str, Scalar]:
     """Return name -> plain Python callable, made from `source(functions)`."""
-    namespace: dict[str, Scalar] = {}
-    code: CodeType = compile(source(functions), "<theory.lower>", "exec")
+    return _executed(functions, "math")
+
+
+def tensors(functions: Functions) -> dict[str, Callable[..., Any]]:
+    """Return name -> callable on torch tensors of one shape; constants come back as floats. Imports torch."""
+    return _executed(functions, "torch")
+
+
+def _executed(functions: Functions, dialect: Dialect) -> dict[str, Any]:
+    namespace: dict[str, Any] = {}
+    code: CodeType = compile(source(functions, dialect), "<theory.lower>", "exec")
     exec(code, namespace)  # text generated above, never a user's
     return {name: namespace[name] for name in functions}
 
@@ -135,9 +150,8 @@ def _closed(name: str, arguments: tuple[Symbol, ...], expression: Expr) -> None:
         raise ValueError(f"{name} = {expression} has no math. call for {', '.join(strange)}; use elementary functions")
 
 
-def _definition(name: str, arguments: tuple[Symbol, ...], expression: Expr) -> str:
+def _definition(writer: Writer, name: str, arguments: tuple[Symbol, ...], expression: Expr) -> str:
     shared, (result,) = sympy.cse([expression], symbols=sympy.numbered_symbols("c"), order="canonical")
-    writer = _Writer()
     for symbol, part in shared:
         text = writer.doprint(part)  # may append the lines it needs
         writer.lines.append(f"{symbol} = {text}")
@@ -145,64 +159,3 @@ def _definition(name: str, arguments: tuple[Symbol, ...], expression: Expr) -> s
     lines = [*writer.lines, f"return {text}"]
     signature = ", ".join(str(argument) for argument in arguments)
     return f"def {name}({signature}):\n" + "".join(f"    {line}\n" for line in lines)
-
-
-class _Writer(PythonCodePrinter):  # type: ignore[misc]
-    """Straight-line code: every power becomes products and roots of named values."""
-
-    def __init__(self) -> None:
-        super().__init__({"fully_qualified_modules": True})
-        self.lines: list[str] = []
-        self.names: dict[Expr, str] = {}
-
-    def _print_Integer(self, expr: Expr) -> str:
-        return repr(float(expr))
-
-    def _print_Rational(self, expr: Expr) -> str:
-        return repr(float(expr))
-
-    _print_Half = _print_One = _print_Zero = _print_NegativeOne = _print_Integer
-    _print_NumberSymbol = _print_Float = _print_Integer
-
-    def _print_Abs(self, expr: Expr) -> str:
-        return f"math.fabs({self._print(expr.args[0])})"
-
-    def _print_sign(self, expr: Expr) -> str:
-        x = self._named(expr.args[0])
-        return f"(math.copysign(1.0, {x}) if {x} != 0.0 else 0.0)"
-
-    def _print_Pow(self, expr: Expr, rational: bool = False) -> str:
-        base, exponent = expr.as_base_exp()
-        if base is sympy.E:
-            return f"math.exp({self._print(exponent)})"
-        if exponent.is_number and exponent.is_negative:
-            return f"(1.0/{self._print_Pow(sympy.Pow(base, -exponent, evaluate=False))})"
-        if not (4 * exponent).is_Integer or exponent > 64:
-            return f"({self._named(base)}**{self._print(exponent)})"
-        factors = [self._power(base, int(exponent))] if exponent >= 1 else []
-        factors += self._roots(base, exponent % 1)
-        return factors[0] if len(factors) == 1 else "(" + "*".join(factors) + ")"
-
-    def _roots(self, base: Expr, exponent: Expr) -> list[str]:
-        """x^(1/2), x^(1/4) or both as square roots."""
-        quarters = int(4 * exponent)
-        roots = [f"math.sqrt({self._named(base)})"] if quarters >= 2 else []
-        return roots + ([f"math.sqrt({self._named(sympy.sqrt(base))})"] if quarters % 2 else [])
-
-    def _power(self, base: Expr, exponent: int) -> str:
-        """x, x*x, x*x*x, and named squares above."""
-        x = self._named(base)
-        if exponent <= 3:
-            return x if exponent == 1 else "(" + "*".join([x] * exponent) + ")"
-        half = self._named(sympy.Pow(base, exponent // 2, evaluate=False))
-        return f"({half}*{half}*{x})" if exponent % 2 else f"({half}*{half})"
-
-    def _named(self, value: Expr) -> str:
-        """The name that holds `value`, defined by a line of its own where it has none yet."""
-        if value.is_Symbol:
-            return str(value)
-        if value not in self.names:
-            text = self._print(value)
-            self.names[value] = f"p{len(self.names)}"
-            self.lines.append(f"{self.names[value]} = {text}")
-        return self.names[value]
