@@ -9,13 +9,12 @@ C(eta/factor) with the linear map's own rate for each pair of modes.
 from dataclasses import dataclass
 from functools import cached_property
 
-from scipy.optimize import minimize_scalar
-
 from numerics.decay_plan import CONDITION, Advice, Plan
 from numerics.decay_time import FARTHEST
 from numerics.errors import InputError
 from numerics.problem import Reduced
 from numerics.scalar_law import RadialLaw
+from numerics.scalar_search import least
 
 #: shares of the largest admissible learning rate that are tried where a budget makes the choice matter
 ETA_GRID = (1.0, 0.85, 0.7, 0.5, 0.3)
@@ -89,7 +88,7 @@ class Advisor:
             plans[share] = Plan(self, share * self.largest)
             return plans[share].best.final_loss
 
-        minimize_scalar(loss, bounds=edges, method="bounded", options={"maxiter": 5})
+        least(loss, *edges, evaluations=6)
         return min(plans.values(), key=lambda plan: plan.best.final_loss)
 
     def _fastest_plan(self) -> Plan:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from numerics.decay_time import FINE, Drift, Settling, loss_weight, settling
+from numerics.scalar_search import least
 
 if TYPE_CHECKING:
     from numerics.advice import Advisor
@@ -23,7 +23,7 @@ SETTLED = 0.005
 AT_FLOOR = 0.05
 #: the law's neglected terms, above which its answer is not to be relied on
 CONDITION = 0.1
-_CANDIDATES = 25
+_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ class Plan:
                 return self.decay(self._last_that_settles())
             even = np.linspace(0.0, self.horizon, _CANDIDATES)
             return self.decay(_refined(lambda k: self.decay(k).final_loss, np.union1d(steps, even)))
-        least = _refined(lambda k: self.bare(self.rho(k)), np.union1d(steps, self.large.table[0][:: FINE // 200]))
-        if self.advisor.test_known and least < 0.98 * self.horizon:
-            return self.decay(least)
+        lowest = _refined(lambda k: self.bare(self.rho(k)), np.union1d(steps, self.large.table[0][:: FINE // 200]))
+        if self.advisor.test_known and lowest < 0.98 * self.horizon:
+            return self.decay(lowest)
         return self.decay(self._enough())
 
     def _last_that_settles(self) -> float:
@@ -236,5 +236,5 @@ def _refined(loss: Callable[[float], float], steps: FloatArray) -> float:
     values = [loss(float(step)) for step in steps]
     k = int(np.argmin(values))
     low, high = float(steps[max(k - 1, 0)]), float(steps[min(k + 1, len(steps) - 1)])
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"maxiter": 12})
-    return float(found.x) if found.fun < values[k] else float(steps[k])
+    step, value = least(loss, low, high, evaluations=10)
+    return step if value < values[k] else float(steps[k])

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
 
 from numerics.noise_floor import Fluctuations
 from numerics.problem import Reduced
 from numerics.scalar_law import RadialLaw
+from numerics.scalar_search import spline
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -64,7 +64,7 @@ class Drift:
         if len(x) < 2:
             return still
         order, fine = np.argsort(x), np.linspace(0.0, x[-1], FINE)
-        rate = CubicSpline(x[order], rates[order])(fine)
+        rate = spline(x[order], rates[order], fine)
         against = rate * np.sign(x[-1]) <= 0
         stop = int(np.argmax(against)) if np.any(against) else FINE
         if stop < 2:

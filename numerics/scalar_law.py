@@ -12,24 +12,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import sympy
-from scipy.integrate import cumulative_trapezoid, quad, solve_ivp
-from scipy.optimize import brentq
 
 from numerics.errors import InputError
 from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
+from numerics.power_law import PowerLaw
+from numerics.scalar_search import root
 from numerics.schedule import Schedule
-from theory import lower, notation
-from theory.parametrization import Radial
+
+if TYPE_CHECKING:
+    from theory.parametrization import Radial
 
 FloatArray = npt.NDArray[np.float64]
 Scalar = Callable[..., float]
 
 _SMALLEST_RHO = 1e-12  # relative to the start: below it the drift has done its work
 _RTOL = 1e-10
+_ROOT_RTOL = 4 * float(np.finfo(np.float64).eps)
 _NEWTON_STEPS = 60
 
 
@@ -69,10 +71,10 @@ class SlowPath:
 class RadialManifold:
     """The ray w_mn + rho zhat of minima of F(u) = g(|u|) u, and the tangent kernel on it.
 
-    gram ``(n, n)`` = X X^T, y ``(n,)``, norm_w_mn = |w_mn|.
+    gram ``(n, n)`` = X X^T, y ``(n,)``, norm_w_mn = |w_mn|. A `PowerLaw` needs no sympy.
     """
 
-    parametrization: Radial
+    parametrization: "Radial | PowerLaw"
     gram: FloatArray
     y: FloatArray
     norm_w_mn: float
@@ -80,6 +82,10 @@ class RadialManifold:
     @cached_property
     def functions(self) -> dict[str, Scalar]:
         """The lowered functions of r, and of (r, rho)."""
+        if isinstance(self.parametrization, PowerLaw):
+            return self.parametrization.functions
+        from theory import lower
+
         return lower.python(lower.functions(self.parametrization))
 
     def radius(self, rho: float) -> float:
@@ -103,6 +109,12 @@ class RadialManifold:
     @cached_property
     def _gains(self) -> tuple[Scalar, ...]:
         """g and its first two derivatives in r."""
+        if isinstance(self.parametrization, PowerLaw):
+            return self.parametrization.gains
+        import sympy
+
+        from theory import notation
+
         g = self.parametrization.g
         return tuple(sympy.lambdify(notation.r, g.diff(notation.r, order), modules="math") for order in range(3))
 
@@ -146,12 +158,14 @@ class RadialManifold:
             return 0.0
         if self.trace_hessian_slope(rho_max) <= 0:
             return rho_max
-        return float(brentq(self.trace_hessian_slope, 0.0, rho_max, xtol=1e-14))
+        return root(self.trace_hessian_slope, 0.0, rho_max, xtol=1e-14, rtol=_ROOT_RTOL)
 
     def log_invariant(self, r: float) -> float:
         """The integral of g'/(g + r g') that makes ln nu - log_invariant(r) constant under any flow along gradients."""
         if "log_invariant" in self.functions:
             return self.functions["log_invariant"](r)
+        from scipy.integrate import quad
+
         norm, slope = self.functions["norm"], self.functions["norm_slope"]
         return float(quad(lambda t: (slope(t) - norm(t) / t) / (t * slope(t)), 1.0, r, epsabs=1e-13, epsrel=1e-12)[0])
 
@@ -174,8 +188,14 @@ class RadialManifold:
     @cached_property
     def _arrays(self) -> dict[str, Callable[[FloatArray], FloatArray]]:
         """norm, norm_slope and, where it is closed, log_invariant, for arrays of r."""
-        table = lower.functions(self.parametrization)
         names = ("norm", "norm_slope", "log_invariant")
+        if isinstance(self.parametrization, PowerLaw):
+            return {name: np.vectorize(self.functions[name], otypes=[float]) for name in names}
+        import sympy
+
+        from theory import lower
+
+        table = lower.functions(self.parametrization)
         return {name: sympy.lambdify(*table[name], modules="numpy") for name in names if name in table}
 
     def _log_invariants(self, r: FloatArray) -> FloatArray:
@@ -293,6 +313,8 @@ class RadialLaw:
 
         Raises InputError where eta passes the stability limit on the way.
         """
+        from scipy.integrate import cumulative_trapezoid
+
         rho = self.solve(self.log_rate, rho0, schedule, steps)
         small = self.solve(self.log_rate_small_eta, rho0, schedule, steps)
         etas = schedule(steps)
@@ -337,6 +359,8 @@ class RadialLaw:
         grid = np.linspace(np.log(rho_end), np.log(rho_start), 33)
         if any(self.log_rate(float(np.exp(x)), eta) >= 0 for x in grid):
             return float("inf")
+        from scipy.integrate import quad
+
         integral = quad(lambda x: -1 / self.log_rate(float(np.exp(x)), eta), grid[0], grid[-1], epsrel=1e-9, limit=200)
         return float(integral[0])
 
@@ -349,7 +373,7 @@ class RadialLaw:
             return float(rho0)
         for inner, outer, rate in zip(grid[1:], grid[:-1], rates[1:], strict=True):
             if rate >= 0:
-                return float(brentq(lambda rho: self.log_rate(rho, eta), inner, outer, xtol=1e-14))
+                return root(lambda rho: self.log_rate(rho, eta), inner, outer, xtol=1e-14, rtol=_ROOT_RTOL)
         return 0.0
 
 
@@ -366,6 +390,8 @@ def _integrate(
     def rate(k: float, x: FloatArray) -> list[float]:
         eta = float(schedule(min(max(k, begin), end - 1)))
         return [log_rate(float(np.exp(x[0])), eta)]
+
+    from scipy.integrate import solve_ivp
 
     times = np.union1d(wanted, [end])
     result = solve_ivp(rate, (begin, end), [start], method="DOP853", t_eval=times, rtol=_RTOL, atol=1e-12)

@@ -87,8 +87,8 @@ def advise(
 
     from numerics import data, start
     from numerics.advice import Advisor
+    from numerics.power_law import PowerLaw
     from numerics.scalar_law import RadialLaw, RadialManifold
-    from theory.parametrization import Radial, named
 
     _check_noise(noise)
     with threadpool_limits(1):
@@ -97,10 +97,7 @@ def advise(
             **{"spec": problem["data"]}, n=rows, **{k: problem[k] for k in ("seed", "features", "target")}
         )
         direction = start.null_direction(loaded, problem["seed"], _own_direction(loaded))
-        parametrization = named("radial", noise["depth"])
-        if not isinstance(parametrization, Radial):
-            raise TypeError("the radial parametrization is Radial")
-        manifold = RadialManifold(parametrization, loaded.gram, loaded.y, loaded.norm_w_mn)
+        manifold = RadialManifold(PowerLaw(noise["depth"]), loaded.gram, loaded.y, loaded.norm_w_mn)
         law = RadialLaw(manifold, noise["batch"], noise["sigma"])
         distance = 1.5 * loaded.norm_w_mn if rho0 is None else rho0
         return Advisor(law, loaded.reduced(direction), distance, **terms).advise(eta)
