@@ -15,7 +15,7 @@ def root(f: Function, low: float, high: float, *, xtol: float = 2e-12, rtol: flo
 
     Raises ValueError where f has the same sign at both ends.
     """
-    before, now = low, high
+    before, now = float(low), float(high)
     f_before, f_now = f(before), f(now)
     if f_before == 0:
         return before
