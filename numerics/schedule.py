@@ -6,7 +6,7 @@ integer or an array of steps (real ones too, for the law's ODE) and returns floa
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -93,51 +93,45 @@ class StepDecay:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class _WholeDecay:
+    """A decay from eta to ``final`` over the whole budget: final + (eta - final) shape(k/total)."""
+
+    eta: float
+    total: int
+    final: float
+    shape: ClassVar[Shape]
+
+    def __post_init__(self) -> None:
+        _check_decay(self.eta, self.final, self.total)
+
+    @property
+    def breakpoints(self) -> tuple[int, ...]:
+        """The end of the decay."""
+        return (self.total,)
+
+    def __call__(self, steps: Steps) -> FloatArray:
+        """eta of each step."""
+        return _decayed(self.eta, self.final, np.asarray(steps) / self.total, self.shape)
+
+
+@dataclass(frozen=True)
+class Cosine(_WholeDecay):
     """eta(k) = final + (eta - final)(1 + cos(pi k/total))/2, and final from ``total`` on.
 
     Raises InputError unless eta > 0, 0 <= final <= eta and total >= 1.
     """
 
-    eta: float
-    total: int
-    final: float
-
-    def __post_init__(self) -> None:
-        _check_decay(self.eta, self.final, self.total)
-
-    @property
-    def breakpoints(self) -> tuple[int, ...]:
-        """The end of the decay."""
-        return (self.total,)
-
-    def __call__(self, steps: Steps) -> FloatArray:
-        """eta of each step."""
-        return _decayed(self.eta, self.final, np.asarray(steps) / self.total, "cosine")
+    shape = "cosine"
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(_WholeDecay):
     """eta(k) = final + (eta - final)(1 - k/total), and final from ``total`` on.
 
     Raises InputError unless eta > 0, 0 <= final <= eta and total >= 1.
     """
 
-    eta: float
-    total: int
-    final: float
-
-    def __post_init__(self) -> None:
-        _check_decay(self.eta, self.final, self.total)
-
-    @property
-    def breakpoints(self) -> tuple[int, ...]:
-        """The end of the decay."""
-        return (self.total,)
-
-    def __call__(self, steps: Steps) -> FloatArray:
-        """eta of each step."""
-        return _decayed(self.eta, self.final, np.asarray(steps) / self.total, "linear")
+    shape = "linear"
 
 
 @dataclass(frozen=True)

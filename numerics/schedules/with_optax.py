@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from numerics.errors import InputError
-from numerics.schedule import Constant, Cosine, Linear, Schedule, Shape, StepDecay, WarmupStableDecay
+from numerics.schedule import Constant, Cosine, Linear, Schedule, StepDecay, WarmupStableDecay
 from numerics.schedules.controller import Controller
 from numerics.schedules.rule import Rule
 
@@ -22,8 +22,8 @@ def to_optax(schedule: Schedule) -> Callable[[Any], Any]:
         edges = jnp.asarray(schedule.decay_steps)
         return lambda count: schedule.eta / schedule.factor ** jnp.searchsorted(edges, jnp.asarray(count), side="right")
     if isinstance(schedule, Cosine | Linear):
-        shape: Shape = "cosine" if isinstance(schedule, Cosine) else "linear"
-        return to_optax(WarmupStableDecay(schedule.eta, schedule.total, 0, schedule.total, schedule.final, shape))
+        whole = schedule.total
+        return to_optax(WarmupStableDecay(schedule.eta, whole, 0, whole, schedule.final, schedule.shape))
     if isinstance(schedule, WarmupStableDecay):
         return lambda count: _warmup_stable_decay(jnp, schedule, jnp.asarray(count))
     raise InputError("schedule", type(schedule).__name__, "is not one of numerics.schedule", "use one of its classes")
