@@ -6,24 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numerics.errors import InputError
+from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
 
 if TYPE_CHECKING:
     from numerics.decay_plan import Advice, Decay
 
-Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a .csv file")]
-Rows = Annotated[int | None, typer.Option(help="training rows [20; a file: all]")]
-Features = Annotated[int | None, typer.Option(help="random Fourier features; 0 keeps the columns")]
-Target = Annotated[str | None, typer.Option(help="digits: parity or class; csv: column of y")]
-Depth = Annotated[float | None, typer.Option(help="depth D, real, at least 1 [3]")]
-Gamma = Annotated[float | None, typer.Option(help="the paper's gamma = D - 1, instead of --depth")]
-Sigma = Annotated[float, typer.Option(help="standard deviation of the fresh label noise")]
-Batch = Annotated[int, typer.Option(help="batch size, drawn with replacement")]
 Budget = Annotated[
     int | None, typer.Option(help="steps from the end of Phase I, cooldown included; none: as many as pay")
 ]
 Eta = Annotated[float | None, typer.Option(help="large learning rate, if it is not for the law to choose")]
 Margin = Annotated[float, typer.Option(help="largest learning rate allowed, as a share of the stability limit")]
-Factor = Annotated[float, typer.Option(help="the decay divides the learning rate by this")]
 Tolerance = Annotated[float, typer.Option(help="gain left over that is not worth waiting for, as a share of the whole")]
 Rho0 = Annotated[float | None, typer.Option(help="distance from the minimum-norm solution after Phase I [1.5 |w_mn|]")]
 Seed = Annotated[int, typer.Option(help="of the rows and of the start's direction")]
@@ -47,7 +39,7 @@ def command(
     budget: Budget = None,
     eta: Eta = None,
     margin: Margin = 0.8,
-    decay_factor: Factor = 10.0,
+    decay_factor: DecayFactor = 10.0,
     tolerance: Tolerance = 0.01,
     rho0: Rho0 = None,
     seed: Seed = 0,
@@ -70,10 +62,8 @@ def command(
 
 
 def _depth(depth: float | None, gamma: float | None) -> float:
-    """D from one of the two options."""
-    if depth is not None and gamma is not None and depth != gamma + 1:
-        raise InputError("gamma", gamma, f"contradicts depth = {depth:g} (gamma = D - 1)", "give one of the two")
-    found = gamma + 1 if gamma is not None else 3.0 if depth is None else depth
+    """D from one of the two options, where the law answers within its second."""
+    found = depth_of(depth, gamma)
     if not 1 <= found <= 50:
         raise InputError("depth", found, "is not between 1 and 50", "give a depth such as 3")
     return found
