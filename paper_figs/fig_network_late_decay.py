@@ -39,10 +39,12 @@ def data(small: bool, seed: int) -> xarray.Dataset:
         "step": var("record", next(iter(found.trunks.values())).steps, "SGD steps", "step"),
         "train": var(
             "kind record",
-            np.array([found.trunks[k].train for k in KINDS]),
+            np.array([found.trunks[k].train.mean(axis=1) for k in KINDS]),
             "train loss on clean labels, mean over seeds",
         ),
-        "test": var("kind record", np.array([found.trunks[k].test for k in KINDS]), "test loss, mean over seeds"),
+        "test": var(
+            "kind record", np.array([found.trunks[k].test.mean(axis=1) for k in KINDS]), "test loss, mean over seeds"
+        ),
         "decay": var("branch", found.steps, "decay step", "step"),
         "final": var(
             "kind branch moment",

@@ -21,6 +21,13 @@ class Change:
     low: float
     high: float
 
+    @property
+    def verdict(self) -> str:
+        """What the interval says in words."""
+        if self.high < 0:
+            return "late decay ends lower"
+        return "late decay ends higher" if self.low > 0 else "no change can be told"
+
 
 @dataclass(frozen=True)
 class Benefit:
@@ -72,21 +79,30 @@ def benefit(steps: NDArray[np.int64], final: Array, at_decay: Array, *, saturate
         per_seed_sem=float(single.std(ddof=1) / np.sqrt(len(single))),
         monotone=bool((np.diff(mean) < 0).all()),
         change=paired_change(final[first], final[-1]),
-        at_decay=float(np.corrcoef(at_decay.ravel(), final.ravel())[0, 1]),
+        at_decay=_correlation(at_decay.ravel(), final.ravel()),
     )
 
 
 def _rank_correlation(first: NDArray[Any], second: Array) -> float:
-    return float(stats.spearmanr(first, second).statistic)
+    return _correlation(stats.rankdata(first), stats.rankdata(second))
 
 
-def saturation(steps: NDArray[np.int64], observed: Array, *, within: float) -> int | None:
-    """The first of ``steps (m,)`` from which the observed loss ``(m,)`` stays within the share ``within`` of its end.
+def _correlation(first: Array, second: Array) -> float:
+    """Pearson's; NaN where either side does not vary at all, as without noise."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
 
-    ``observed[k]`` is the mean from ``steps[k − 1]`` to ``steps[k]``; the end is the mean of the last quarter.
-    None where it never settles.
+
+def saturation(steps: NDArray[np.int64], left: Array, noisy: Array, *, false_alarm: float) -> int | None:
+    """The first of ``steps (m,)`` from which the loss left to fit is lost in the noise: Phase I is over.
+
+    ``left (m, s)``: what training still removes; ``noisy (m, s)``: the training loss it is looked for in, s seeds each.
+    Saturated while a one-sided t test at level ``false_alarm`` could not tell a shift of noisy by the mean of left from
+    none: mean(left) ≤ t · standard error(noisy). None where that never holds to the end.
     """
-    end = observed[-max(1, len(observed) // 4) :].mean()
-    off = np.flatnonzero(observed > end * (1 + within))
+    critical = float(stats.t.ppf(1 - false_alarm, noisy.shape[1] - 1))
+    resolution = critical * noisy.std(axis=1, ddof=1) / np.sqrt(noisy.shape[1])
+    off = np.flatnonzero(left.mean(axis=1) > resolution)
     first = int(off[-1]) + 1 if len(off) else 0
     return int(steps[first]) if first < len(steps) else None

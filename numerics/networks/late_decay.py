@@ -21,8 +21,8 @@ KINDS = {
     "static": ("static", False),
     "none": ("none", True),
 }
-#: the training loss counts as saturated once it stays within this share of where it ends
-SATURATED_WITHIN = 0.05
+#: level of the test that looks for what is left to fit in the noisy trunk's training loss
+SATURATION_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def measure(experiment: Experiment) -> LateDecay:
         for place, name in enumerate(names):
             final[name], accuracies[name], at_decay[name] = loss[:, place], share[:, place], before[:, place]
         trunks.update(_trunks(run, names))
-    saturated, settled = _saturation(experiment)
+    saturated, settled = _saturation(trunks, experiment.names, steps)
     order, later = experiment.names, steps > 0
     benefits = {
         name: benefit(steps[later], final[name][later], at_decay[name][later], saturated=saturated) for name in order
@@ -116,28 +116,28 @@ def measure(experiment: Experiment) -> LateDecay:
 def _trunks(run: Run, names: tuple[str, ...]) -> dict[str, Trunk]:
     saved = run.plan.saved_steps
     train_loss, test_loss = (
-        np.stack([clean_measures(run, run.trunk_weights(step), held_out=part)[0].mean(axis=1) for step in saved])
+        np.stack([clean_measures(run, run.trunk_weights(step), held_out=part)[0] for step in saved])
         for part in (False, True)
     )
     steps = np.array(saved, dtype=float)
     return {name: Trunk(steps, train_loss[:, place], test_loss[:, place]) for place, name in enumerate(names)}
 
 
-def _saturation(experiment: Experiment) -> tuple[int, bool]:
-    """The first decay step at which the observed training loss of the first kind has saturated, and True.
+def _saturation(trunks: dict[str, Trunk], names: tuple[str, ...], decays: NDArray[np.int64]) -> tuple[int, bool]:
+    """The first decay step at which the training loss of the first kind has saturated, and True.
 
-    Where that leaves fewer than two decays, the first decay step and False.
+    What is left to fit is read off the first kind without label noise, same seeds and batches: its loss over where it
+    ends. Label noise hides that part and adds a floor, which falls for as long as tr H does. Where fewer than two
+    decays are left, the first decay step and False.
     """
-    kind = experiment.names[0]
-    run, place = experiment.find(kind)
-    steps, observed = run.observed_losses()
-    seeds = len(run.plan.seeds)
-    mean = observed[:, place * seeds : (place + 1) * seeds].mean(axis=1)
-    step = saturation(steps, mean, within=SATURATED_WITHIN)
-    later = [decay for decay in run.plan.decay_steps if step is not None and decay >= step]
+    noisy = trunks[names[0]]
+    quiet = trunks[next((name for name in names if KINDS[name][0] == "none"), names[0])].train
+    left = quiet - quiet[-max(1, len(quiet) // 4) :].mean(axis=0)
+    step = saturation(noisy.steps.astype(np.int64), left, noisy.train, false_alarm=SATURATION_LEVEL)
+    later = [int(decay) for decay in decays if step is not None and decay >= max(step, 1)]
     if len(later) >= 2:
         return later[0], True
-    return min(decay for decay in run.plan.decay_steps if decay > 0), False
+    return int(decays[decays > 0].min()), False
 
 
 def checkpoints(experiment: Experiment, kind: str) -> tuple[NDArray[np.int64], torch.Tensor, torch.Tensor]:

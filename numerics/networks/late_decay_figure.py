@@ -21,7 +21,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Trunk:
-    """One kind's trunk at its saved steps ``(m,)``: clean train and test loss, mean over seeds ``(m,)``."""
+    """One kind's trunk at its saved steps ``(m,)``: clean train and test loss ``(m, seeds)``."""
 
     steps: Array
     train: Array
@@ -50,17 +50,19 @@ def draw_trunk(ax: Axes, data: LateDecay) -> None:
     for kind, trunk in data.trunks.items():
         label, colour, _ = LABELS[kind]
         shown = trunk.steps > 0
-        ax.plot(trunk.steps[shown], trunk.train[shown], color=COLOURS[colour], label=label)
-        ax.plot(trunk.steps[shown], trunk.test[shown], color=COLOURS[colour], linestyle="--")
+        ax.plot(trunk.steps[shown], trunk.train[shown].mean(axis=1), color=COLOURS[colour], label=label)
+        ax.plot(trunk.steps[shown], trunk.test[shown].mean(axis=1), color=COLOURS[colour], linestyle="--")
     _mark_saturation(ax, data)
     ax.set(xscale="log", yscale="log", xlabel="step", ylabel="loss on clean labels")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], 1e-5))
     ax.set_title("before decay: train (solid), test (dashed)")
 
 
-def draw_final(ax: Axes, data: LateDecay) -> None:
-    """Final test loss against the decay step, mean and 95 % interval over seeds."""
+def draw_final(ax: Axes, data: LateDecay, law: tuple[Array, Array] | None) -> None:
+    """Final test loss against the decay step, mean and 95 % interval over seeds; the law's steps and losses."""
     _draw_against_decay(ax, data, data.final)
+    if law is not None:
+        ax.plot(*law, color="black", linestyle="--", linewidth=1.2, zorder=5, label="law, no branch trained")
     ax.set(yscale="log", ylabel="test loss after decay", title="test loss after a decay at each step")
 
 

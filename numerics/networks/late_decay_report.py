@@ -10,13 +10,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from numerics.files import write_figure
-from numerics.networks import landscape_figure, late_decay_figure
+from numerics.networks import landscape_figure, late_decay_figure, late_decay_law
 from numerics.networks.branches import Report
 from numerics.networks.landscape import Field
 from numerics.networks.landscape_figure import Landscape
 from numerics.networks.landscapes import Gaps, landscape
-from numerics.networks.late_decay import SATURATED_WITHIN, Experiment, checkpoints
+from numerics.networks.late_decay import SATURATION_LEVEL, Experiment, checkpoints
 from numerics.networks.late_decay_figure import LateDecay
+from numerics.networks.late_decay_law import Prediction
 from numerics.plotting import STYLE, letter, new_figure
 
 if TYPE_CHECKING:
@@ -32,18 +33,14 @@ class Drawn:
     explained: tuple[float, float]
 
 
-def figure(data: LateDecay) -> Figure:
-    """Trunk, final loss, final accuracy, and before against after."""
-    draws = (
-        late_decay_figure.draw_trunk,
-        late_decay_figure.draw_final,
-        late_decay_figure.draw_accuracy,
-        late_decay_figure.draw_relation,
-    )
+def figure(data: LateDecay, law: Prediction | None) -> Figure:
+    """Trunk, final loss (with the law's where there is one), final accuracy, and before against after."""
     whole, axes = new_figure(2, 2, width=8.2, height=2.9)
     with rc_context(STYLE):
-        for ax, draw in zip(axes, draws, strict=True):
-            draw(ax, data)
+        late_decay_figure.draw_trunk(axes[0], data)
+        late_decay_figure.draw_final(axes[1], data, None if law is None else (law.steps, law.predicted.mean(axis=1)))
+        late_decay_figure.draw_accuracy(axes[2], data)
+        late_decay_figure.draw_relation(axes[3], data)
         letter(axes)
         handles, labels = axes[1].get_legend_handles_labels()
         whole.legend(handles, labels, loc="outside upper center", ncols=len(labels))
@@ -88,7 +85,7 @@ def landscapes(
     return drawn
 
 
-def lines(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> list[str]:
+def lines(experiment: Experiment, data: LateDecay, law: Prediction | None, drawn: dict[str, Drawn]) -> list[str]:
     """The results as text."""
     configuration = experiment.configuration
     counts = f"{len(experiment.examples.x)} training and {len(experiment.examples.x_test)} held-out examples"
@@ -100,6 +97,7 @@ def lines(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> l
     ]
     for kind in experiment.names:
         text += _benefit_lines(data, kind)
+    text += [] if law is None else late_decay_law.lines(law)
     for name, entry in drawn.items():
         text += _landscape_lines(name, entry)
     return text
@@ -107,7 +105,10 @@ def lines(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> l
 
 def _saturation_line(data: LateDecay) -> str:
     if data.settled:
-        return f"training loss saturated (within {SATURATED_WITHIN:.0%} of its end) from decay step {data.saturated} on"
+        return (
+            f"training loss saturated from decay step {data.saturated} on: what is left to fit without label noise is "
+            f"less than {len(data.final[next(iter(data.final))][0])} seeds can tell (t test, {SATURATION_LEVEL:.0%})"
+        )
     return (
         f"training loss NOT saturated two decays before the end: changes are counted from decay step {data.saturated}"
     )
@@ -123,7 +124,7 @@ def _benefit_lines(data: LateDecay, kind: str) -> list[str]:
         rows.append(f"  {step:>9d}  {loss.mean():.4f} ± {sem:.4f}   {share.mean():.1%}")
     change = found.change
     interval = f"95 % interval {change.low:+.1%} … {change.high:+.1%}"
-    rows.append(f"  from decay step {data.saturated} to the last: {change.mean:+.1%} ({interval})")
+    rows.append(f"  from decay step {data.saturated} to the last: {change.mean:+.1%} ({interval}): {change.verdict}")
     rows.append(
         f"  decay steps {found.steps[0]} … {found.steps[-1]}: falls at every one: {'yes' if found.monotone else 'no'}; "
         f"rank correlation {found.correlation:.3f} (seed means), {found.per_seed:.3f} ± {found.per_seed_sem:.3f} "
@@ -151,7 +152,7 @@ def _landscape_lines(name: str, entry: Drawn) -> list[str]:
     return rows
 
 
-def summary(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) -> dict[str, Any]:
+def summary(experiment: Experiment, data: LateDecay, law: Prediction | None, drawn: dict[str, Drawn]) -> dict[str, Any]:
     """Settings and results for summary.json, without provenance."""
     return {
         "job": "networks",
@@ -160,7 +161,7 @@ def summary(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) ->
             "kinds": experiment.names,
             "plan": asdict(experiment.runs[0].plan),
         },
-        "saturation": {"within": SATURATED_WITHIN, "decay_step": data.saturated, "reached": data.settled},
+        "saturation": {"level": SATURATION_LEVEL, "decay_step": data.saturated, "reached": data.settled},
         "late_decay": {
             kind: {
                 **asdict(found),
@@ -171,6 +172,7 @@ def summary(experiment: Experiment, data: LateDecay, drawn: dict[str, Drawn]) ->
             }
             for kind, found in data.benefits.items()
         },
+        "law": None if law is None else {**asdict(law), "checks": [check.record() for check in law.checks()]},
         "landscapes": {name: _landscape_record(entry) for name, entry in drawn.items()},
     }
 
@@ -186,7 +188,7 @@ def _landscape_record(entry: Drawn) -> dict[str, Any]:
     }
 
 
-def dataset(data: LateDecay, drawn: dict[str, Drawn]) -> "xarray.Dataset":
+def dataset(data: LateDecay, law: Prediction | None, drawn: dict[str, Drawn]) -> "xarray.Dataset":
     """Every curve and grid, labelled."""
     import xarray
 
@@ -198,12 +200,19 @@ def dataset(data: LateDecay, drawn: dict[str, Drawn]) -> "xarray.Dataset":
         for name in ("train", "test"):
             values = getattr(data.trunks[kind], name)
             variables[f"trunk_{name}_loss_{kind}"] = (
-                (f"step_{kind}",),
+                (f"step_{kind}", "seed"),
                 values,
                 {"long_name": f"{name} loss on clean labels"},
             )
         variables[f"step_{kind}"] = ((f"step_{kind}",), data.trunks[kind].steps, {"units": "step"})
     variables["decay_step"] = (("decay_step",), data.steps, {"units": "step"})
+    if law is not None:
+        variables["law_decay_step"] = (("law_decay_step",), law.steps, {"units": "step"})
+        variables["final_test_loss_law"] = (
+            ("law_decay_step", "seed"),
+            law.predicted,
+            {"long_name": "test loss after decay by the law"},
+        )
     for name, entry in drawn.items():
         variables.update(_grid_variables(name, entry.shown))
     return xarray.Dataset(variables, attrs={"title": "late decay of real networks"})

@@ -158,13 +158,16 @@ def simulate(bench: Bench, report: Report) -> tuple[Simulated, list[State]]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Law and SGD at the same steps ``(m,)``. ``distance``: law's theta to the runs' mean, per path length."""
+    """Law and SGD at the same steps ``(m,)``. ``distance``: law's theta to the runs' mean, per path length;
+    ``sampling``: the standard error of that mean, per path length: what a law without error would show.
+    """
 
     steps: Array
     law: Path
     law_test_loss: Array
     simulated: Simulated
     distance: Array
+    sampling: Array
 
     @property
     def trace_error(self) -> Array:
@@ -183,8 +186,9 @@ def compare(bench: Bench, report: Report) -> tuple[Comparison, list[State]]:
     simulated, states = simulate(bench, report)
     lengths = np.cumsum([0.0, *(float(step.norm()) for step in path.theta.diff(dim=0))])
     gaps = (simulated.theta.mean(dim=1) - path.theta).norm(dim=1).numpy()
-    distance = np.divide(gaps, lengths, out=np.zeros_like(gaps), where=lengths > 0)
-    return Comparison(bench.steps, path, bench.test_loss(path.theta), simulated, distance), states
+    errors = (simulated.theta.var(dim=1).sum(dim=1) / bench.case.runs).sqrt().numpy()
+    distance, sampling = (np.divide(g, lengths, out=np.zeros_like(g), where=lengths > 0) for g in (gaps, errors))
+    return Comparison(bench.steps, path, bench.test_loss(path.theta), simulated, distance, sampling), states
 
 
 @dataclass(frozen=True)
@@ -212,48 +216,3 @@ def late_decay(
     final, _ = branching.advance(State(theta, torch.zeros_like(theta), 0), branch_steps)
     simulated = bench.test_loss(final.theta).reshape(len(states), bench.case.runs)
     return DecayCurve(comparison.steps, bench.test_loss(torch.stack(ends)), simulated)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the breakdown table: name, size, and the largest errors over the run (NaN: no law there)."""
-
-    name: str
-    p: int
-    eta: float
-    quasistatic: float
-    trace_error: float
-    test_error: float
-    distance: float
-    note: str
-
-
-def row(name: str, case: Case, report: Report) -> Row:
-    """Compare law and SGD for one case and keep the largest errors, or say why there is no law."""
-    bench = Bench.of(case)
-    try:
-        found, _ = compare(bench, report)
-    except (InputError, ArithmeticError) as error:
-        nothing = float("nan")
-        return Row(name, bench.model.size, nothing, nothing, nothing, nothing, nothing, str(error))
-    columns = (found.trace_error, found.test_error, found.distance)
-    trace, test, distance = (float(np.abs(values[1:]).max()) for values in columns)
-    return Row(name, bench.model.size, bench.eta, float(found.law.quasistatic.max()), trace, test, distance, "")
-
-
-def breakdown(base: Case) -> dict[str, Case]:
-    """The cases of the table: the base with one thing changed at a time, about where the law stops holding."""
-    changes = {
-        "base": {},
-        "eta λmax/2 = .1": {"stability": 0.1},
-        "eta λmax/2 = .5": {"stability": 0.5},
-        "eta λmax/2 = .7": {"stability": 0.7},
-        "sigma x 3": {"sigma": 3 * base.sigma},
-        "sigma x 10": {"sigma": 10 * base.sigma},
-        "width / 2": {"widths": tuple(width // 2 for width in base.widths)},
-        "width x 4": {"widths": tuple(4 * width for width in base.widths)},
-        "depth + 1": {"widths": (*base.widths, base.widths[-1])},
-        "ReLU": {"activation": "relu"},
-        "ReLU, width x 4": {"activation": "relu", "widths": tuple(4 * width for width in base.widths)},
-    }
-    return {name: replace(base, **change) for name, change in changes.items()}  # type: ignore[arg-type]

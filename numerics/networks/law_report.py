@@ -1,26 +1,21 @@
 """The comparison of law and SGD told: lines, breakdown table, netCDF, summary."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numerics.networks.branches import Report
-from numerics.networks.law_comparison import Bench, Case, Comparison, DecayCurve, Row, breakdown, row
+from numerics.networks import law_breakdown
+from numerics.networks.law_breakdown import Row
+from numerics.networks.law_comparison import Bench, Comparison, DecayCurve
 
 if TYPE_CHECKING:
     import xarray
 
 
-def table(case: Case, steps: int, report: Report) -> list[Row]:
-    """The breakdown table, every case run for ``steps``."""
-    base = replace(case, steps=steps, records=min(case.records, 4))
-    return [row(name, each, report) for name, each in breakdown(base).items()]
-
-
 def lines(bench: Bench, found: Comparison, curve: DecayCurve, rows: list[Row]) -> list[str]:
     """Everything as text."""
-    return [*_path_lines(bench, found), *_error_lines(found), *_decay_lines(curve), *_table_lines(rows)]
+    return [*_path_lines(bench, found), *_error_lines(found), *_decay_lines(curve), *law_breakdown.lines(rows)]
 
 
 def _path_lines(bench: Bench, found: Comparison) -> list[str]:
@@ -55,25 +50,18 @@ def _error_lines(found: Comparison) -> list[str]:
             ("path distance", found.distance),
         )
     }
-    return ["", *(f"{name}: off by {end:+.2%} at the end, {most:.2%} at most" for name, (end, most) in worst.items())]
+    sampling = f"of the path distance, the number of runs explains {found.sampling[-1]:.2%} at the end"
+    return [
+        "",
+        *(f"{name}: off by {end:+.2%} at the end, {most:.2%} at most" for name, (end, most) in worst.items()),
+        sampling,
+    ]
 
 
 def _decay_lines(curve: DecayCurve) -> list[str]:
     text = ["\nlate decay: final test loss against decay step, predicted without training a branch, and simulated"]
     for step, law, runs in zip(curve.steps, curve.predicted, curve.simulated, strict=True):
         text.append(f"{step:9.0f}  {law:.5f}  {runs.mean():.5f} ± {_sem(runs):.5f}  ({law / runs.mean() - 1:+.2%})")
-    return text
-
-
-def _table_lines(rows: list[Row]) -> list[str]:
-    if not rows:
-        return []
-    header = f"{'case':20} {'p':>6} {'eta':>8} {'quasistatic':>11} {'tr H':>8} {'test':>8} {'distance':>8}"
-    text = ["\nwhere the law breaks: largest errors over the run", header]
-    for entry in rows:
-        numbers = f"{entry.trace_error:8.2%} {entry.test_error:8.2%} {entry.distance:8.2%}"
-        shown = entry.note or f"{entry.eta:8.4f} {entry.quasistatic:11.4f} {numbers}"
-        text.append(f"{entry.name:20} {entry.p:6d} {shown}")
     return text
 
 
@@ -96,7 +84,12 @@ def summary(bench: Bench, found: Comparison, curve: DecayCurve, rows: list[Row])
             for name, values in (("sharpness", runs.sharpness), ("test_loss", runs.test_loss), ("floor", runs.floor))
             for kind, value in (("mean", values.mean(axis=1)), ("sem", [_sem(entry) for entry in values]))
         },
-        "errors": {"sharpness": found.trace_error, "test_loss": found.test_error, "path_distance": found.distance},
+        "errors": {
+            "sharpness": found.trace_error,
+            "test_loss": found.test_error,
+            "path_distance": found.distance,
+            "path_distance_sampling": found.sampling,
+        },
         "late_decay": asdict(curve),
         "table": [asdict(entry) for entry in rows],
     }
@@ -116,6 +109,7 @@ def dataset(found: Comparison, curve: DecayCurve) -> "xarray.Dataset":
         "floor_sgd": (("step", "run"), runs.floor, {"long_name": "mean training loss since the record before"}),
         "quasistatic": (("step",), found.law.quasistatic, {"long_name": "drift rate over slowest relaxation rate"}),
         "distance": (("step",), found.distance, {"long_name": "distance between the paths over path length"}),
+        "distance_sampling": (("step",), found.sampling, {"long_name": "standard error of the mean path, same unit"}),
         "theta_law": (("step", "parameter"), found.law.theta.numpy(), {"long_name": "weights by the law"}),
         "theta_sgd": (("step", "parameter"), runs.theta.mean(dim=1).numpy(), {"long_name": "weights on M, run mean"}),
         "decayed_test_loss_law": (("step",), curve.predicted, {"long_name": "test loss after decay by the law"}),

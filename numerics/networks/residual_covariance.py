@@ -64,22 +64,23 @@ class Residuals:
         pairs = np.add.outer(values, values) - self.eta * (1 - 1 / self.batch) * np.outer(values, values)
         return np.asarray(self.eta * pairs)
 
-    def blocks(self, matrix: Array) -> Array:
-        """The blocks ``(n, C, C)`` on the diagonal of a matrix ``(nC, nC)``."""
-        four = matrix.reshape(self.n, self.outputs, self.n, self.outputs)
-        return np.asarray(np.einsum("iaib->iab", four))
+    def _inner(self, blocks: Array) -> Array:
+        """The answer ``(nC, nC)`` to a block-diagonal injection ``(n, C, C)``, in K's eigenbasis."""
+        values, vectors = self.spectrum
+        injected = vectors.reshape(self.n, self.outputs, -1)
+        rotated = vectors.T @ np.matmul(blocks, injected).reshape(vectors.shape)
+        return np.asarray(self.eta**2 / (self.batch * self.n) * np.outer(values, values) / self.decay * rotated)
 
     def respond(self, blocks: Array) -> Array:
         """C ``(nC, nC)`` in answer to a block-diagonal injection ``(n, C, C)`` of label variance."""
-        values, vectors = self.spectrum
-        injected = vectors.reshape(self.n, self.outputs, -1)
-        rotated = np.einsum("iap,iaq->pq", injected, np.matmul(blocks, injected), optimize=True)
-        inner = self.eta**2 / (self.batch * self.n) * np.outer(values, values) / self.decay * rotated
-        return np.asarray(vectors @ inner @ vectors.T)
+        vectors = self.spectrum[1]
+        return np.asarray(vectors @ self._inner(blocks) @ vectors.T)
 
     def feedback(self, blocks: Array) -> Array:
-        """T: a block-diagonal injection ``(n, C, C)`` to the block diagonal of its answer."""
-        return self.blocks(self.respond(blocks))
+        """T: a block-diagonal injection ``(n, C, C)`` to the block diagonal of its answer, the rest left out."""
+        vectors = self.spectrum[1]
+        rows = (vectors @ self._inner(blocks)).reshape(self.n, self.outputs, -1)
+        return np.asarray(np.matmul(rows, vectors.reshape(rows.shape).transpose(0, 2, 1)))
 
     @cached_property
     def gain(self) -> float:
@@ -99,24 +100,25 @@ class Residuals:
         size, shape = self.n * self.outputs**2, (self.n, self.outputs, self.outputs)
         return LinearOperator((size, size), matvec=lambda v: function(v.reshape(shape)).ravel(), dtype=np.float64)
 
-    def require_stable(self) -> None:
-        """Raise InputError when this learning rate lets the second moment grow."""
+    def _unstable(self) -> InputError:
         top = float(self.spectrum[0][-1])
-        if self.decay.min() <= 0 or self.gain >= 1:
-            rule = f"is above the mean-square stability limit (eta lambda_max/2 = {self.eta * top / self.n / 2:.3g})"
-            raise InputError("eta", self.eta, rule, "lower eta or raise the batch size")
+        rule = f"is above the mean-square stability limit (eta lambda_max/2 = {self.eta * top / self.n / 2:.3g})"
+        return InputError("eta", self.eta, rule, "lower eta or raise the batch size")
 
     def covariance(self, sigma: float) -> Array:
         """The stationary C ``(nC, nC)`` under fresh label noise of deviation ``sigma`` on every output.
 
-        Raises InputError above the stability limit.
+        Raises InputError above the stability limit. T keeps positive matrices positive, so D = T(D + sigma² I) has a
+        positive solution exactly while T's spectral radius is below 1: the solution itself tells.
         """
-        self.require_stable()
-        unit = np.broadcast_to(np.eye(self.outputs), (self.n, self.outputs, self.outputs)) * sigma**2
+        if self.decay.min() <= 0:
+            raise self._unstable()
+        unit = np.broadcast_to(np.eye(self.outputs), (self.n, self.outputs, self.outputs))
         source = self.feedback(unit)
         operator = self._operator(lambda blocks: blocks - self.feedback(blocks))
-        solution, failed = cg(operator, source.ravel(), rtol=_TOLERANCE, atol=0.0, maxiter=20 * source.size)
-        if failed:
-            raise InputError("eta", self.eta, "is too close to the stability limit to solve for C", "lower eta")
-        joined = self.respond(solution.reshape(source.shape) + unit)
+        flat, failed = cg(operator, source.ravel(), rtol=_TOLERANCE, atol=0.0, maxiter=20 * source.size)
+        solution = flat.reshape(source.shape)
+        if failed or np.linalg.eigvalsh(solution).min() < 0:
+            raise self._unstable()
+        joined = sigma**2 * self.respond(solution + unit)
         return np.asarray((joined + joined.T) / 2)

@@ -3,7 +3,7 @@
 On a surface theta = Σ_j m_j(a, b) basis_j with monomials m = (1, a, b, a², ab, b²). What a first linear or
 convolutional layer puts out is linear in its weights, so its outputs are Σ_j m_j Z_j with Z_j computed once: six
 numbers per unit replace a whole matrix product. The other layers run as one batched pass; dense ones as plain batched
-matrix products, which saves vmap's copies.
+matrix products, units by examples, with all that follows a product in place.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,28 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.nn import functional
 
 from numerics.networks.flat import FlatModel
 from numerics.networks.losses import LOSSES
-from numerics.networks.models import ACTIVATIONS
 from numerics.networks.planes import Surface, monomials
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
 #: activations per layer and pass, at most: what keeps a pass inside the caches of one core
 _BUDGET = 2**18
-_ELEMENTWISE = tuple(ACTIVATIONS.values())
+
+
+def _tanh(h: Tensor) -> Tensor:
+    """2 sigmoid(2h) − 1, in place: the same function, and torch's sigmoid is vectorised where its tanh is not."""
+    return h.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
+#: elementwise layers as they are computed here: in place where torch can
+_ELEMENTWISE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.Tanh: _tanh,
+    nn.ReLU: torch.relu_,
+    nn.GELU: functional.gelu,
+}
 
 
 @dataclass(frozen=True)
@@ -53,11 +65,19 @@ class SurfaceLosses:
 
     @cached_property
     def _first(self) -> Tensor:
-        """Z ``(6, n, ...)``: the first layer's outputs at each basis vector."""
+        """Z ``(6, n, ...)``: the first layer's outputs at each basis vector; ``(6, k, n)`` where the rest is dense."""
         assert self._split is not None
         head = self._split[0]
         outputs: Tensor = vmap(head, in_dims=(0, None))(self._basis[:, : head.size], self.x)
-        return outputs
+        return outputs.transpose(1, 2).contiguous() if self._rest_is_dense else outputs
+
+    @cached_property
+    def _rest_is_dense(self) -> bool:
+        """Whether only linear and elementwise layers follow a first linear one."""
+        assert self._split is not None
+        head, tail = self._split
+        last, *_ = reversed(list(head.module.children()))
+        return all(isinstance(layer, (nn.Linear, *_ELEMENTWISE)) for layer in (last, *tail.module.children()))
 
     def _one(self, f: Callable[[Tensor, Tensor], Tensor], theta: Tensor, x: Tensor) -> Tensor:
         return LOSSES[self.loss](f(theta, x), self.y)
@@ -71,8 +91,8 @@ class SurfaceLosses:
         head, tail = self._split
         inputs = (combined @ self._first.flatten(1)).view(len(coordinates), *self._first.shape[1:])
         weights = combined @ self._basis[:, head.size :]
-        if all(isinstance(layer, (nn.Linear, *_ELEMENTWISE)) for layer in tail.module.children()):
-            return LOSSES[self.loss](_dense(tail, weights, inputs), self.y)
+        if self._rest_is_dense:
+            return LOSSES[self.loss](_dense(tail, weights, inputs).transpose(1, 2), self.y)
         losses: Tensor = vmap(lambda theta, x: self._one(tail, theta, x))(weights, inputs)
         return losses
 
@@ -84,14 +104,17 @@ class SurfaceLosses:
 
 
 def _dense(tail: FlatModel, weights: Tensor, h: Tensor) -> Tensor:
-    """Outputs ``(m, n, C)`` of linear and elementwise layers at weights ``(m, p)`` and inputs ``(m, n, k)``."""
+    """Outputs ``(m, C, n)`` of linear and elementwise layers at weights ``(m, p)`` and inputs ``(m, k, n)``; h is lost.
+
+    Units by examples: every product is then one of contiguous matrices, and what follows it runs in place.
+    """
     position = 0
     for layer in tail.module.children():
         if not isinstance(layer, nn.Linear):
-            h = layer(h)
+            h = _ELEMENTWISE[type(layer)](h)
             continue
-        size, middle = layer.in_features * layer.out_features, position + layer.in_features * layer.out_features
-        matrix = weights[:, position : position + size].view(-1, layer.out_features, layer.in_features)
+        middle = position + layer.in_features * layer.out_features
+        matrix = weights[:, position:middle].view(-1, layer.out_features, layer.in_features)
         position = middle + layer.out_features
-        h = torch.baddbmm(weights[:, None, middle:position], h, matrix.transpose(1, 2))
+        h = torch.bmm(matrix, h).add_(weights[:, middle:position, None])
     return h

@@ -101,7 +101,7 @@ def run(
     import torch
 
     from numerics.files import prepare_folder, write_figure, write_json, write_netcdf
-    from numerics.networks import law_comparison, law_figure, law_report
+    from numerics.networks import law_breakdown, law_comparison, law_figure, law_report
     from numerics.provenance import provenance
 
     started = time.perf_counter()
@@ -114,7 +114,7 @@ def run(
     curve = law_comparison.late_decay(
         bench, found, states, factor=decay_factor, branch_steps=branch_steps, report=_progress
     )
-    rows = law_report.table(case, table_steps, _progress) if table_steps else []
+    rows = law_breakdown.table(case, table_steps, _progress) if table_steps else []
     write_figure(folder / "network-law", law_figure.figure(found, curve))
     write_netcdf(folder / "network-law.nc", law_report.dataset(found, curve))
     record = law_report.summary(bench, found, curve, rows)

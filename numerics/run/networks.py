@@ -24,6 +24,7 @@ Threads = Annotated[int, typer.Option(help="torch threads; bits are reproducible
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Out = Annotated[Path, typer.Option(help="folder for figures, netCDF, summary.json and checkpoints")]
 Small = Annotated[bool, typer.Option("--small", help="under a minute: fewer seeds, steps and points")]
+Law = Annotated[bool, typer.Option("--law", help="also predict the late-decay curve by the slow law C3 (minutes)")]
 Throughput = Annotated[bool, typer.Option("--throughput", help="only measure: batched against one after another")]
 Listing = Annotated[bool, typer.Option("--list", help="show the named configurations and stop")]
 Seeds = Annotated[int | None, typer.Option(help="paired seeds")]
@@ -78,6 +79,7 @@ def command(
     threads: Threads = 2,
     seed: Seed = 0,
     out: Out = Path("out/networks"),
+    law: Law = False,
     small: Small = False,
     throughput: Throughput = False,
     listing: Listing = False,
@@ -98,6 +100,7 @@ def command(
         grid=min(grid, 15) if small else grid,
         held_out=landscape_held_out,
         keep_momentum=not reset_momentum,
+        law=law,
         data_folder=data_folder,
         threads=threads,
         seed=seed,
@@ -160,6 +163,7 @@ def run(
     grid: int,
     held_out: int | None,
     keep_momentum: bool,
+    law: bool,
     data_folder: Path | None,
     threads: int,
     seed: int,
@@ -172,7 +176,7 @@ def run(
     import torch
 
     from numerics.files import prepare_folder, write_figure, write_json, write_netcdf
-    from numerics.networks import late_decay, late_decay_report
+    from numerics.networks import late_decay, late_decay_law, late_decay_report
     from numerics.provenance import provenance
 
     started = time.perf_counter()
@@ -189,16 +193,19 @@ def run(
         keep_momentum=keep_momentum,
         report=_progress,
     )
+    if law:
+        late_decay_law.require_conditions(experiment)
     late_decay.train(experiment)
     data = late_decay.measure(experiment)
-    write_figure(folder / "networks", late_decay_report.figure(data))
+    predicted = late_decay_law.predict(experiment, data, _progress) if law else None
+    write_figure(folder / "networks", late_decay_report.figure(data, predicted))
     drawn = late_decay_report.landscapes(experiment, data, surfaces, level, grid, held_out, seed, folder, _progress)
-    write_netcdf(folder / "networks.nc", late_decay_report.dataset(data, drawn))
-    record = late_decay_report.summary(experiment, data, drawn)
+    write_netcdf(folder / "networks.nc", late_decay_report.dataset(data, predicted, drawn))
+    record = late_decay_report.summary(experiment, data, predicted, drawn)
     write_json(
         folder / "summary.json", {**record, "provenance": provenance(seed=seed, started=started, threads=threads)}
     )
-    return [*late_decay_report.lines(experiment, data, drawn), f"\npicture: {folder / 'networks.png'}"]
+    return [*late_decay_report.lines(experiment, data, predicted, drawn), f"\npicture: {folder / 'networks.png'}"]
 
 
 def _progress(line: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 # torch.func.jvp calls torch.jit.script on first use, which torch itself deprecates
-QUIET = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+QUIET = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
 
 
 def pytest_collection_modifyitems(items):
