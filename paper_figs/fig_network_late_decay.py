@@ -96,7 +96,7 @@ def caption(data: xarray.Dataset) -> str:
         for k, (m, s) in zip(data["kind"].values, data["change"].values, strict=True)
     )
     return (
-        f"Late decay on a real network: an MLP on {a['n']} digits, squared loss, momentum, B = {a['batch']}. The "
+        f"Late decay on a real network: an MLP on {a['n']} digits, squared loss, B = {a['batch']}. The "
         f"train loss has saturated by step {a['saturated']:,}; a trunk at the large learning rate is decayed by a "
         f"factor {a['factor']:g} "
         f"at many steps. Change of the final test loss from the first decay after saturation to the latest: {told} "

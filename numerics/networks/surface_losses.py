@@ -20,8 +20,9 @@ from numerics.networks.losses import LOSSES
 from numerics.networks.planes import Surface, monomials
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
-#: activations per layer and pass, at most: what keeps a pass inside the caches of one core
+#: activations per layer and pass, and examples per pass, at most: what keeps a pass inside the caches of one core
 _BUDGET = 2**18
+_EXAMPLES = 256
 
 
 def _tanh(h: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ _ELEMENTWISE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class SurfaceLosses:
-    """The loss of one data set at coordinates of a surface; ``x (n, ...)``, ``y (n, C)``."""
+    """The loss of one data set at coordinates of a surface; ``x (n, ...)``, ``y (n, C)``; a mean over examples."""
 
     model: FlatModel
     surface: Surface
@@ -79,28 +80,36 @@ class SurfaceLosses:
         last, *_ = reversed(list(head.module.children()))
         return all(isinstance(layer, (nn.Linear, *_ELEMENTWISE)) for layer in (last, *tail.module.children()))
 
-    def _one(self, f: Callable[[Tensor, Tensor], Tensor], theta: Tensor, x: Tensor) -> Tensor:
-        return LOSSES[self.loss](f(theta, x), self.y)
-
     def _pass(self, coordinates: Tensor) -> Tensor:
         """Losses ``(m,)`` at coordinates ``(m, 2)`` in one pass."""
         combined = torch.cat([torch.ones_like(coordinates[:, :1]), coordinates, monomials(coordinates)], dim=1)
+        loss = LOSSES[self.loss]
         if self._split is None:
-            points: Tensor = vmap(lambda theta: self._one(self.model, theta, self.x))(combined @ self._basis)
+            points: Tensor = vmap(lambda theta: loss(self.model(theta, self.x), self.y))(combined @ self._basis)
             return points
         head, tail = self._split
         inputs = (combined @ self._first.flatten(1)).view(len(coordinates), *self._first.shape[1:])
         weights = combined @ self._basis[:, head.size :]
         if self._rest_is_dense:
-            return LOSSES[self.loss](_dense(tail, weights, inputs).transpose(1, 2), self.y)
-        losses: Tensor = vmap(lambda theta, x: self._one(tail, theta, x))(weights, inputs)
+            return loss(_dense(tail, weights, inputs).transpose(1, 2), self.y)
+        losses: Tensor = vmap(lambda theta, x: loss(tail(theta, x), self.y))(weights, inputs)
         return losses
+
+    @cached_property
+    def _blocks(self) -> "list[SurfaceLosses]":
+        """The same loss over blocks of examples."""
+        pairs = zip(torch.split(self.x, _EXAMPLES), torch.split(self.y, _EXAMPLES), strict=True)
+        return [SurfaceLosses(self.model, self.surface, x, y, self.loss) for x, y in pairs]
+
+    def _of_block(self, coordinates: Tensor) -> Tensor:
+        per_point = len(self.x) if self._split is None else self._first[0].numel()
+        return torch.cat([self._pass(part) for part in torch.split(coordinates, max(1, _BUDGET // per_point))])
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Losses ``(m,)`` at coordinates ``(m, 2)``."""
-        per_point = len(self.x) if self._split is None else self._first[0].numel()
         with torch.no_grad():
-            return torch.cat([self._pass(part) for part in torch.split(coordinates, max(1, _BUDGET // per_point))])
+            shares = [len(block.x) / len(self.x) * block._of_block(coordinates) for block in self._blocks]
+        return torch.stack(shares).sum(dim=0)
 
 
 def _dense(tail: FlatModel, weights: Tensor, h: Tensor) -> Tensor:

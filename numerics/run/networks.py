@@ -23,7 +23,7 @@ Reset = Annotated[bool, typer.Option("--reset-momentum", help="branches start at
 Threads = Annotated[int, typer.Option(help="torch threads; bits are reproducible at a fixed number")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Out = Annotated[Path, typer.Option(help="folder for figures, netCDF, summary.json and checkpoints")]
-Small = Annotated[bool, typer.Option("--small", help="under a minute: fewer seeds, steps and points")]
+Small = Annotated[bool, typer.Option("--small", help="under a minute: shows that it works, not the benefit")]
 Law = Annotated[bool, typer.Option("--law", help="also predict the late-decay curve by the slow law C3 (minutes)")]
 Throughput = Annotated[bool, typer.Option("--throughput", help="only measure: batched against one after another")]
 Listing = Annotated[bool, typer.Option("--list", help="show the named configurations and stop")]
@@ -107,6 +107,8 @@ def command(
         out=out,
     )
     typer.echo("\n".join(summary))
+    if small:
+        typer.echo("--small: 2 seeds and short runs show that everything works; run without it to judge the benefit")
 
 
 def _words(text: str) -> tuple[str, ...]:

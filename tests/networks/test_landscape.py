@@ -184,28 +184,32 @@ def test_bad_surfaces_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("kind", "widths", "inputs"),
+    ("kind", "widths", "inputs", "activation"),
     [
-        ("mlp", (6, 5), (4,)),
-        ("mlp", (), (4,)),
-        ("cnn", (3, 4), (1, 8, 8)),
-        ("cnn", (3,), (1, 10)),
-        ("vgg", (3, 0, 4), (2, 6, 6)),
+        ("mlp", (6, 5), (4,), "tanh"),
+        ("mlp", (6, 5), (4,), "relu"),
+        ("mlp", (6, 5), (4,), "gelu"),
+        ("mlp", (), (4,), "tanh"),
+        ("cnn", (3, 4), (1, 8, 8), "tanh"),
+        ("cnn", (3,), (1, 10), "relu"),
+        ("vgg", (3, 0, 4), (2, 6, 6), "tanh"),
     ],
 )
-def test_sharing_the_first_layer_changes_no_loss(kind, widths, inputs):
-    """Curved surface, so all six basis vectors count; against one plain forward pass per point."""
+@pytest.mark.parametrize("block", [3, 256])
+def test_sharing_the_first_layer_changes_no_loss(kind, widths, inputs, activation, block, monkeypatch):
+    """Curved surface, so all six basis vectors count; against one plain forward pass per point; examples in blocks."""
+    from numerics.networks import surface_losses
     from numerics.networks.flat import FlatModel
     from numerics.networks.models import Architecture, build
-    from numerics.networks.surface_losses import SurfaceLosses
 
-    model = FlatModel(build(Architecture(kind, widths, "tanh", 3), inputs))
+    monkeypatch.setattr(surface_losses, "_EXAMPLES", block)
+    model = FlatModel(build(Architecture(kind, widths, activation, 3), inputs))
     source = np.random.default_rng(0)
     x = torch.as_tensor(source.standard_normal((7, *inputs)))
     y = torch.as_tensor(source.standard_normal((7, 3)))
     path = small.weights(model) + 0.3 * cloud(8, model.size)
     surface = planes.curved(planes.principal(path), path)
     coordinates = cloud(5, 2)
-    found = SurfaceLosses(model, surface, x, y, "squared")(coordinates)
+    found = surface_losses.SurfaceLosses(model, surface, x, y, "squared")(coordinates)
     plain = [0.5 * float((model(theta, x) - y).square().sum()) / 7 for theta in surface.points(coordinates)]
     np.testing.assert_allclose(found, plain, rtol=1e-11)

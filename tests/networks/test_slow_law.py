@@ -96,17 +96,21 @@ def test_the_drift_is_the_formula_written_out(outputs):
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_at_small_eta_the_drift_descends_the_trace_of_the_hessian(outputs):
-    """Li, Wang, Arora 2022: −(eta² sigma²/4B) P_T ∇ tr H; the remainder is of relative order eta λ_max."""
+    """Li, Wang, Arora 2022: −(eta² sigma²/4B) P_T ∇ tr H; the remainder is of relative order eta λ_max.
+
+    Model part of both tolerances: the expansion's next order, (eta λ_max) for the error and for its ratio to 2.
+    """
     setting, point = network(outputs)
     weights = point.theta.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(sharpness(setting.f, weights, setting.x), weights)
-    errors = []
-    for eta in (2e-3, 1e-3):
+    errors, rates = [], (2e-3, 1e-3)
+    model = rates[0] * float(torch.linalg.eigvalsh(point.k)[-1]) / len(setting.x)
+    for eta in rates:
         expected = -(eta**2 * setting.sigma**2 / (4 * setting.batch)) * tangent(point, gradient)
         found, _ = drift(replace(setting, eta=eta), point)
         errors.append(float((found - expected).norm() / expected.norm()))
-    assert errors[1] < 2e-2
-    assert errors[0] / errors[1] == pytest.approx(2, rel=0.05)
+    assert errors[1] < model
+    assert errors[0] / errors[1] == pytest.approx(2, rel=model)
 
 
 def test_uv_follows_its_pathwise_law():
@@ -183,13 +187,17 @@ def test_steps_that_do_not_increase_are_refused():
 
 
 def test_the_law_predicts_sgd_on_digit_parity():
-    """4 runs of 4000 steps: tr H and test loss within 1 %, the path within 12 % (sampling error of 4 short runs)."""
+    """4 runs of 4000 steps: tr H and test loss within 1 %, the path within 5 % and what 4 short runs explain.
+
+    The sampling part is the standard error of the mean path; half more is beyond any plausible draw in 81 dimensions.
+    """
     found, states = compare(Bench.of(CASE), lambda _: None)
     assert abs(found.trace_error[-1]) < 0.01
     assert abs(found.test_error[-1]) < 0.01
     moved = 1 - found.law.sharpness[-1] / found.law.sharpness[0]
     assert moved > 0.03  # the prediction that nothing moves would fail
-    assert found.distance[-1] < 0.12
+    assert found.distance[-1] < 0.05 + 1.5 * found.sampling[-1]
+    assert 0 < found.sampling[-1] < 0.1
     curve = late_decay(Bench.of(CASE), found, states, factor=20.0, branch_steps=500, report=lambda _: None)
     sem = curve.simulated.std(axis=1, ddof=1) / np.sqrt(CASE.runs)
     assert (np.abs(curve.predicted / curve.simulated.mean(axis=1) - 1) < 0.01 + 3 * sem).all()
@@ -209,25 +217,22 @@ def test_bad_cases_are_refused(change, message):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("classes", [2, 10])
-def test_the_law_reaches_its_accuracy_at_length(classes):
-    """Issue 4, item 5: eta λ_max/2 = .3, tr H and test loss within 1 %, path within 5 %; ten outputs as well."""
-    case = replace(
-        CASE,
-        n=60 if classes == 2 else 20,
-        components=20,
-        classes=classes,
-        widths=(40,),
-        sigma=0.1,
-        batch=5,
-        steps=40_000,
-        records=4,
-        runs=8,
-    )
-    found, _ = compare(Bench.of(case), lambda _: None)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 60, "widths": (40,), "sigma": 0.1, "steps": 40_000},
+        {"n": 100, "widths": (900,), "sigma": 0.5, "steps": 30_000},
+        {"n": 20, "widths": (40,), "sigma": 0.1, "steps": 40_000, "classes": 10},
+    ],
+    ids=["p = 881", "p = 19801", "ten outputs"],
+)
+def test_the_law_reaches_its_accuracy_at_length(change):
+    """Issue 4, item 5: eta λ_max/2 = .3, tr H and test loss within 1 %, path within 5 %, where the test loss moves."""
+    found, _ = compare(Bench.of(replace(CASE, components=20, batch=5, records=3, runs=8, **change)), lambda _: None)
     assert np.abs(found.trace_error).max() < 0.01
     assert np.abs(found.test_error).max() < 0.01
     assert found.distance[-1] < 0.05
+    assert found.law_test_loss[-1] < 0.9 * found.law_test_loss[0]
 
 
 def test_the_jacobian_at_the_projection_is_the_jacobian_there():
