@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -20,11 +21,26 @@ import sympy
 from numerics.files import write_bytes
 from theory import lower, notation
 from theory.parametrization import DiagonalNetwork, Parametrization, Radial
+from theory.writers import IMPORTS, Dialect
 
 _HERE = Path(__file__).parent
+_SHARED = ("streams.py", "kernels/single.py", "kernels/lanes.py", "kernels/linear.py")  # what templates import
 _FORMULAS = re.compile(r"# BEGIN FORMULAS.*# END FORMULAS\n", re.DOTALL)
 _NAMES = {"value": "value", "slope_u": "slope_a", "curvature_uu": "curvature_aa"}
-_DECORATOR = '@njit(cache=True, error_model="numpy")\n'
+
+
+@dataclass(frozen=True)
+class Target:
+    """A compiler: where its templates lie, what stands before each formula, the dialect, imports to be added."""
+
+    folder: str
+    decorator: str
+    dialect: Dialect
+    header: str = ""
+
+
+NUMBA = Target("kernels", '@njit(cache=True, error_model="numpy")\n', "math", header="import math\n\n")
+TRITON = Target("device/kernels", "@triton.jit\n", "tl")
 
 
 def cache_folder() -> Path:
@@ -40,9 +56,9 @@ def cache_folder() -> Path:
 
 
 @cache
-def specialise(template: str, parametrization: Parametrization) -> ModuleType:
-    """The module numerics/kernels/<template>.py with the formulas of this parametrization."""
-    text = _specialised_text(template, parametrization)
+def specialise(template: str, parametrization: Parametrization, target: Target = NUMBA) -> ModuleType:
+    """The module <target.folder>/<template>.py with the formulas of this parametrization."""
+    text = _specialised_text(template, parametrization, target)
     name = f"latedecay_{template}_{_fingerprint(text)}"
     path = cache_folder() / f"{name}.py"
     if not path.exists() or path.read_text() != text:
@@ -50,17 +66,17 @@ def specialise(template: str, parametrization: Parametrization) -> ModuleType:
     return _load(name, path)
 
 
-def _specialised_text(template: str, parametrization: Parametrization) -> str:
-    source = (_HERE / "kernels" / f"{template}.py").read_text()
-    formulas = lower.source(_formulas(parametrization)).replace("import math\n", "")
-    formulas = re.sub(r"^def ", _DECORATOR + "def ", formulas, flags=re.MULTILINE)
+def _specialised_text(template: str, parametrization: Parametrization, target: Target) -> str:
+    source = (_HERE / target.folder / f"{template}.py").read_text()
+    formulas = lower.source(step_formulas(parametrization), target.dialect).replace(IMPORTS[target.dialect], "")
+    formulas = re.sub(r"^def ", target.decorator + "def ", formulas, flags=re.MULTILINE)
     text, count = _FORMULAS.subn(lambda _: formulas + "\n", source)
     if count != 1:
         raise RuntimeError(f"kernel template {template} has no formulas block")
-    return text.replace("import numpy as np\n", "import math\n\nimport numpy as np\n", 1)
+    return text.replace("import numpy as np\n", target.header + "import numpy as np\n", 1)
 
 
-def _formulas(parametrization: Parametrization) -> lower.Functions:
+def step_formulas(parametrization: Parametrization) -> lower.Functions:
     """The lowered functions under the names and arguments that the templates use."""
     functions = lower.functions(parametrization)
     if isinstance(parametrization, Radial):
@@ -82,7 +98,8 @@ def _as_two_factors(functions: lower.Functions) -> lower.Functions:
 
 def _fingerprint(text: str) -> str:
     """Of all that the machine code depends on; numba itself only looks at the one file's age."""
-    parts = [text, numba.__version__, (_HERE / "streams.py").read_text(), (_HERE / "kernels/linear.py").read_text()]
+    shared = ("streams.py", "kernels/linear.py", "kernels/rows.py")
+    parts = [text, numba.__version__, *((_HERE / name).read_text() for name in shared)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

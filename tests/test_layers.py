@@ -11,7 +11,7 @@ LAYERS = ("theory", "numerics", "verify", "paper_figs")
 
 LAWS = {f"{layer}.{stem}" for layer in ("theory", "numerics") for stem in ("slow_law", "scalar_law", "noise_floor")}
 LAWS |= {"theory.selection", "numerics.networks.law"}
-SIMULATORS = {"numerics.sgd", "numerics.sde", "numerics.kernels", "numerics.networks.train"}
+SIMULATORS = {"numerics.sgd", "numerics.sde", "numerics.kernels", "numerics.networks.train", "numerics.device"}
 
 # These run the package's own generated text; nothing else may.
 GENERATORS = {"theory.lower", "numerics.specialise"}

@@ -1,0 +1,119 @@
+"""An ensemble of label-noise SGD on a torch device, and the choice of device and engine. Knows no law."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from numerics.device import triton_engine
+from numerics.device.tensor_engine import DRAW_COPIES, STATE_COPIES, TensorEngine, run_length
+from numerics.device.triton_engine import TritonEngine
+from numerics.device.work import PRECISIONS, Buffers, Cells, FloatArray, IntArray, Model, Work
+from numerics.errors import InputError
+
+Choice = Literal["auto", "triton", "torch"]
+
+_SHORTEST_CALL = 1 << 6
+_LONGEST_CALL = 1 << 20
+_SECONDS_PER_CALL = 0.2
+
+
+class Engine(Protocol):
+    """Takes steps in place."""
+
+    def advance(self, first: int, steps: int) -> None:
+        """Advance by steps, the first of them number first."""
+
+
+def torch_device(text: str) -> torch.device:
+    """cpu, cuda or cuda:1 as a torch device. Raises InputError where there is none."""
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError("device", text, "is no device of this program", "give cpu, cuda or cuda:1")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and not count:
+        raise InputError("device", text, "is not there: torch sees no CUDA device", "give --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InputError("device", text, f"is not there: torch sees {count} CUDA devices", "give a lower number")
+    return device
+
+
+def chosen_engine(choice: Choice, work: Work, device: torch.device) -> Literal["triton", "torch"]:
+    """The fused kernel where it can do the work, else torch operations. Raises InputError for one that cannot."""
+    obstacle = "" if choice == "torch" else triton_engine.obstacle(work, device)
+    if choice == "triton" and obstacle:
+        raise InputError("engine", choice, obstacle, "give --engine torch")
+    return "torch" if choice == "torch" or obstacle else "triton"
+
+
+def predicted_bytes(work: Work, replicas: int, engine: str, precision: str) -> int:
+    """Memory on the device of an ensemble, at its peak."""
+    real = torch.finfo(PRECISIONS[precision]).bits // 8
+    states = math.prod(work.state_shape) * replicas * real
+    resident = states + replicas * (3 * real + 8) + (work.rows.size + work.y.size) * real
+    if engine == "triton":
+        return resident
+    samples = run_length(replicas, work.batch) * work.batch * replicas
+    return resident + STATE_COPIES * states + DRAW_COPIES * 8 * samples
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be had on a card. On the CPU the command line asks the system (`numerics.run.memory`)."""
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+class Ensemble:
+    """R replicas of one problem on a device, each with its own eta, sigma, start and stream.
+
+    replicas ``(R,)`` are the numbers of the streams; they share the cells evenly, those of the first cell first. A
+    replica takes the steps that numba takes at its number, up to rounding.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        cells: Cells,
+        *,
+        replicas: IntArray,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        engine: Choice,
+        precision: str,
+    ) -> None:
+        self.work = Work.of(model, batch=batch, seed=seed)
+        self.engine_name = chosen_engine(engine, self.work, device)
+        dtype = PRECISIONS[precision]
+        self.buffers = Buffers.of(self.work, cells, replicas, device=device, dtype=dtype)
+        kind = TritonEngine if self.engine_name == "triton" else TensorEngine
+        self.engine: Engine = kind(self.work, self.buffers)
+        self.step = 0
+
+    def advance(self, steps: int, tick: Callable[[int], Any] = lambda _: None) -> None:
+        """Take steps, in calls short enough for a Ctrl-C; tick is called with the steps done since its last call."""
+        length, end = _SHORTEST_CALL, self.step + steps
+        while self.step < end:
+            count = min(length, end - self.step)
+            begin = time.perf_counter()
+            self.engine.advance(self.step, count)
+            self.synchronize()
+            self.step += count
+            tick(count)
+            if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == length:
+                length = min(2 * length, _LONGEST_CALL)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was asked to."""
+        if self.buffers.states.device.type == "cuda":
+            torch.cuda.synchronize(self.buffers.states.device)
+
+    def states(self, begin: int = 0, end: int | None = None) -> FloatArray:
+        """States ``(end - begin, ...)`` of replicas begin..end-1 on the host, float64, a row per replica."""
+        part = self.buffers.states[:, begin:end].T if self.work.radial else self.buffers.states[begin:end]
+        return np.ascontiguousarray(part.double().cpu().numpy())
