@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from numerics.networks.benefit import Benefit
@@ -64,6 +66,7 @@ def draw_final(ax: Axes, data: LateDecay, law: tuple[Array, Array] | None) -> No
     if law is not None:
         ax.plot(*law, color="black", linestyle="--", linewidth=1.2, zorder=5, label="law, no branch trained")
     ax.set(yscale="log", ylabel="test loss after decay", title="test loss after a decay at each step")
+    _few_ticks(ax.yaxis)
 
 
 def draw_accuracy(ax: Axes, data: LateDecay) -> None:
@@ -81,6 +84,8 @@ def draw_relation(ax: Axes, data: LateDecay) -> None:
         ax.plot(x, y, marker, color=COLOURS[colour], markersize=4, alpha=0.7, label=label)
     ax.set(xscale="log", yscale="log", xlabel="test loss when the decay starts", ylabel="test loss after decay")
     ax.set_title("one branch each, from saturation on")
+    _few_ticks(ax.xaxis)
+    _few_ticks(ax.yaxis)
 
 
 def _draw_against_decay(ax: Axes, data: LateDecay, values: dict[str, Array], scale: float = 1.0) -> None:
@@ -92,6 +97,14 @@ def _draw_against_decay(ax: Axes, data: LateDecay, values: dict[str, Array], sca
         ax.errorbar(positions, mean, yerr=half, label=label, **style)
     _mark_saturation(ax, data)
     ax.set(xscale="log", xlabel="decay step (leftmost: step 0)")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _few_ticks(axis: Axis) -> None:
+    """1, 2, 5 on a logarithmic axis of about one decade, where the default labels overlap."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _mark_saturation(ax: Axes, data: LateDecay) -> None:
