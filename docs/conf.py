@@ -4,6 +4,7 @@ The pages under _generated are written from theory, paper_figs and the sources a
 """
 
 import sys
+from importlib import metadata
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -20,7 +21,10 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build", "_ext", "figures"]
 html_theme = "furo"
 html_title = "latedecay"
-html_static_path = ["_static"]
+#: formulas show without a network: MathJax in one file, with its glyphs, copied beside the pages
+mathjax = next(file for file in metadata.files("sphinx-mathjax-offline") or () if file.name == "tex-svg.js")
+html_static_path = ["_static", str(mathjax.locate())]
+mathjax_path = mathjax.name
 html_css_files = ["latedecay.css"]
 html_show_sourcelink = False
 html_copy_source = False

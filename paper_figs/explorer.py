@@ -35,10 +35,11 @@ def _sliders(mo):
     sigma = slider("label noise σ", 0.01, 0.2, 0.08, steps=[0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2])
     rho0 = slider("start ρ₀ / |w_mn|", 0.2, 3.0, 1.5, 0.1)
     decay = slider("decay time, share of the run", 0.0, 1.0, 0.5, 0.02)
+    turn = slider("turn the landscape, degrees", 0, 355, 30, 5)
     seed = mo.ui.number(0, 99, value=0, label="data seed")
     run = mo.ui.run_button(label="Run SGD on top")
-    controls = mo.vstack([n, d, depth, load, batch, sigma, rho0, decay, seed, run])
-    return batch, controls, d, decay, depth, load, n, rho0, run, seed, sigma
+    controls = mo.vstack([n, d, depth, load, batch, sigma, rho0, decay, turn, seed, run])
+    return batch, controls, d, decay, depth, load, n, rho0, run, seed, sigma, turn
 
 
 @app.cell
@@ -76,19 +77,26 @@ def _simulation(curves, explorer_law, mo, run, setting):
 
 
 @app.cell
-def _page(controls, curves, depth, explorer_panels, milliseconds, mo, note, setting, simulated):
-    figures = mo.Html(
-        '<div id="panels" style="display:flex;flex-wrap:wrap;gap:8px">'
-        + explorer_panels.panels(curves, simulated)
-        + explorer_panels.landscape(depth.value)
-        + "</div>"
-    )
-    words = mo.Html(
+def _curves_shown(curves, explorer_panels, milliseconds, mo, note, setting, simulated):
+    row = '<div id="panels" style="display:flex;flex-wrap:wrap;gap:8px">'
+    shown = mo.Html(
+        f"{row}{explorer_panels.panels(curves, simulated)}</div>"
         f'<p id="sentence">{explorer_panels.sentence(setting, curves)} {note}</p>'
         f'<p style="color:#777" id="timing">law in {milliseconds:.0f} ms</p>'
     )
+    return (shown,)
+
+
+@app.cell
+def _landscape_shown(depth, explorer_panels, mo, turn):
+    landscape = mo.Html(f'<div id="landscape">{explorer_panels.landscape(depth.value, turn.value)}</div>')
+    return (landscape,)
+
+
+@app.cell
+def _page(controls, landscape, mo, shown):
     head = mo.md("# When to decay the learning rate")
-    mo.vstack([head, mo.hstack([controls, mo.vstack([figures, words])], widths=[1, 4], align="start")])
+    mo.vstack([head, mo.hstack([controls, mo.vstack([shown, landscape])], widths=[1, 4], align="start")])
     return
 
 

@@ -7,10 +7,12 @@ import numpy.typing as npt
 
 from numerics.plotting import COLOURS
 from paper_figs.explorer_law import Curves, FloatArray, Setting
-from paper_figs.svg import Panel
+from paper_figs.svg import Panel, Surface
 
 Simulated = dict[str, FloatArray] | None
 _HALF = 1.7
+_FACES = 32  # along an edge: drawn in milliseconds
+_TOP_LOSS = 2.0
 _X, _W_STAR = np.array([0.8, 0.6]), np.array([0.9, 0.1])
 
 
@@ -85,21 +87,39 @@ def _colours() -> npt.NDArray[np.uint8]:
     return (colormaps["viridis"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
 
 
-def landscape(depth: float) -> str:
-    """Train loss over two parameters at this depth, its minima and the test loss's minimum."""
-    grid = np.linspace(-_HALF, _HALF, 110)
-    u = np.stack(np.meshgrid(grid, grid[::-1]), axis=-1)
-    w = np.sum(u**2, axis=-1, keepdims=True) ** ((depth - 1) / 2) * u
-    loss = 0.5 * (w @ _X - _X @ _W_STAR) ** 2
-    shade = np.clip((np.log10(np.maximum(loss, 1e-4)) + 4) / 5, 0, 1)
-    panel = Panel(f"landscape at depth {depth:g}", "u₁", "u₂", (-_HALF, _HALF), (-_HALF, _HALF), width=320)
-    panel.image(_colours()[(shade * 255).astype(int)])
-    line = (_X @ _W_STAR) * _X + np.linspace(-12, 12, 400)[:, None] * np.array([-_X[1], _X[0]])
-    points = line * np.linalg.norm(line, axis=1, keepdims=True) ** (1 / depth - 1)
-    panel.line(points[:, 0], points[:, 1], "black", width=1.6)
+def landscape(depth: float, azimuth: float) -> str:
+    """Train loss over two parameters at this depth as a surface, its minima and the test loss's minimum."""
+    grid = np.linspace(-_HALF, _HALF, _FACES + 1)
+    u = np.stack(np.meshgrid(grid, grid), axis=-1)
+    surface = Surface(f"train landscape at depth {depth:g}", _HALF, _height(train_loss(u, depth)), azimuth)
+    surface.faces(_colours())
+    valley = minima(depth)
+    for colour, width in (("white", 3.0), ("black", 1.6)):
+        surface.line(*valley.T, np.zeros(len(valley)), colour, width=width)
     star = _W_STAR * np.linalg.norm(_W_STAR) ** (1 / depth - 1)
-    panel.points(star[:1], star[1:], np.zeros(1), COLOURS["law"])
-    return panel.text(f"train loss over two parameters at depth {depth:g}: the valley narrows away from the origin")
+    surface.mark(*star, 0.0, COLOURS["law"], "test minimum")
+    surface.axes("u₁", "u₂")
+    return surface.text(
+        f"train loss over two parameters at depth {depth:g}, seen from {azimuth:g} degrees: "
+        "the valley of minima narrows away from the origin"
+    )
+
+
+def minima(depth: float) -> FloatArray:
+    """Points u ``(400, 2)`` along the manifold of minima: F(u) = w with x . w = x . w_star."""
+    line = (_X @ _W_STAR) * _X + np.linspace(-12, 12, 400)[:, None] * np.array([-_X[1], _X[0]])
+    return np.asarray(line * np.linalg.norm(line, axis=1, keepdims=True) ** (1 / depth - 1))
+
+
+def train_loss(u: FloatArray, depth: float) -> FloatArray:
+    """(1/2)(x . F(u) - x . w_star)^2 of one row x, for u ``(..., 2)``."""
+    w = np.sum(u**2, axis=-1, keepdims=True) ** ((depth - 1) / 2) * u
+    return np.asarray(0.5 * (w @ _X - _X @ _W_STAR) ** 2)
+
+
+def _height(loss: FloatArray) -> FloatArray:
+    """A height in [0, 1] that shows small losses too: the square root, cut at the top."""
+    return np.asarray(np.minimum(np.sqrt(loss / _TOP_LOSS), 1.0))
 
 
 def sentence(setting: Setting, curves: Curves) -> str:

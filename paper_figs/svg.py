@@ -1,8 +1,5 @@
-"""Line plots as SVG text, in a millisecond: matplotlib is too slow to follow a slider."""
+"""Line plots and surfaces as SVG text, in a millisecond: matplotlib is too slow to follow a slider."""
 
-import base64
-import struct
-import zlib
 from dataclasses import dataclass, field
 from html import escape
 
@@ -62,26 +59,15 @@ class Panel:
         if name:
             self.legend.append((name, colour, "points"))
 
-    def image(self, rgb: npt.NDArray[np.uint8]) -> None:
-        """An image ``(h, w, 3)`` that fills the axes, first row at the top."""
-        data = base64.b64encode(png(rgb)).decode()
-        size = f'width="{self.width - _LEFT - _RIGHT}" height="{self.height - _TOP - _BOTTOM}"'
-        self.parts.append(
-            f'<image x="{_LEFT}" y="{_TOP}" {size} preserveAspectRatio="none" href="data:image/png;base64,{data}"/>'
-        )
-
     def text(self, alt: str) -> str:
         """The SVG."""
         clip = f"c{abs(hash((self.title, self.width))) % 10**8}"
         frame = f'x="{_LEFT}" y="{_TOP}" width="{self.width - _LEFT - _RIGHT}" height="{self.height - _TOP - _BOTTOM}"'
-        return (
-            f'<svg role="img" aria-label="{escape(alt, quote=True)}" viewBox="0 0 {self.width} {self.height}" '
-            f'width="{self.width}" style="max-width:100%;background:white" '
-            f'font-family="system-ui,sans-serif" font-size="11"><clipPath id="{clip}"><rect {frame}/></clipPath>'
-            f'<text x="{_LEFT}" y="16" font-size="13" font-weight="600">{escape(self.title)}</text>'
-            f'<g clip-path="url(#{clip})">{"".join(self.parts)}</g><rect {frame} fill="none" stroke="#999"/>'
-            f"{self._ticks()}{self._legend()}</svg>"
+        inside = (
+            f'<clipPath id="{clip}"><rect {frame}/></clipPath><g clip-path="url(#{clip})">{"".join(self.parts)}</g>'
+            f'<rect {frame} fill="none" stroke="#999"/>{self._ticks()}{self._legend()}'
         )
+        return picture(self.title, alt, self.width, self.height, inside)
 
     def _ticks(self) -> str:
         bottom = self.height - _BOTTOM
@@ -114,6 +100,90 @@ class Panel:
         return "".join(parts)
 
 
+@dataclass
+class Surface:
+    """A surface z ``(m, m)`` in [0, 1] over the square [-half, half]^2, seen from a direction; angles in degrees.
+
+    Faces are painted from the far ones to the near ones.
+    """
+
+    title: str
+    half: float
+    z: FloatArray
+    azimuth: float
+    elevation: float = 52.0
+    relief: float = 0.8
+    width: int = 420
+    height: int = 280
+    parts: list[str] = field(default_factory=list)
+
+    def project(self, x: FloatArray, y: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Pixels, and the depth behind the picture's plane."""
+        turn, rise = np.radians(self.azimuth), np.radians(self.elevation)
+        right = (np.cos(turn) * x + np.sin(turn) * y) / self.half
+        away = (-np.sin(turn) * x + np.cos(turn) * y) / self.half
+        up = self.relief * (z - 0.5)
+        scale = self.height / 3.1
+        across = self.width / 2 + scale * 1.25 * right
+        down = self.height / 2 + 14 - scale * (np.sin(rise) * away + np.cos(rise) * up)
+        return across, down, np.cos(rise) * away - np.sin(rise) * up
+
+    def faces(self, colours: npt.NDArray[np.uint8]) -> None:
+        """The surface, its faces coloured by height from a table ``(256, 3)``."""
+        grid = np.linspace(-self.half, self.half, len(self.z))
+        x, y = np.meshgrid(grid, grid)
+        across, down, depth = self.project(x, y, self.z)
+        level = (self.z[1:, 1:] + self.z[1:, :-1] + self.z[:-1, 1:] + self.z[:-1, :-1]) / 4
+        near = (depth[1:, 1:] + depth[:-1, :-1]).ravel()
+        corners = [(slice(None, -1), slice(None, -1)), (slice(None, -1), slice(1, None))]
+        corners += [(slice(1, None), slice(1, None)), (slice(1, None), slice(None, -1))]
+        points = np.stack([axis[place].ravel() for place in corners for axis in (across, down)], axis=1)
+        shades = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours[(level.ravel() * 255).astype(int)].tolist()]
+        order = np.argsort(-near, kind="stable")
+        self.parts.append('<g shape-rendering="crispEdges">')  # without it, seams between faces
+        for (a, b, c, d, e, f, g, h), k in zip(points[order].tolist(), order.tolist(), strict=True):
+            path = f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f} {e:.1f} {f:.1f} {g:.1f} {h:.1f}z"
+            self.parts.append(f'<path d="{path}" fill="{shades[k]}"/>')
+        self.parts.append("</g>")
+
+    def line(self, x: FloatArray, y: FloatArray, z: FloatArray, colour: str, *, width: float = 2) -> None:
+        """A curve on top; points beyond the square are left out."""
+        across, down, _ = self.project(x, y, z)
+        inside = (np.abs(x) <= self.half) & (np.abs(y) <= self.half)
+        for run in np.split(np.arange(x.size), np.flatnonzero(np.diff(inside.astype(int))) + 1):
+            if inside[run[0]]:
+                points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across[run], down[run], strict=True))
+                self.parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
+
+    def mark(self, x: float, y: float, z: float, colour: str, name: str) -> None:
+        """A named point on top."""
+        across, down, _ = self.project(np.array(x), np.array(y), np.array(z))
+        self.parts.append(
+            f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4.5" fill="{colour}" stroke="white" stroke-width="1.2"/>'
+            f'<text x="{across + 8:.1f}" y="{down + 4:.1f}" fill="black" stroke="white" stroke-width="3" '
+            f'paint-order="stroke">{escape(name)}</text>'
+        )
+
+    def axes(self, xname: str, yname: str) -> None:
+        """The names of the two axes at the edges of the square."""
+        for x, y, name in ((0.0, -1.12, xname), (-1.12, 0.0, yname)):
+            across, down, _ = self.project(np.array(x * self.half), np.array(y * self.half), np.array(1.0))
+            self.parts.append(f'<text x="{across:.1f}" y="{down:.1f}" text-anchor="middle">{escape(name)}</text>')
+
+    def text(self, alt: str) -> str:
+        """The SVG."""
+        return picture(self.title, alt, self.width, self.height, "".join(self.parts))
+
+
+def picture(title: str, alt: str, width: int, height: int, inside: str) -> str:
+    """An SVG element with a title and an alternative text."""
+    return (
+        f'<svg role="img" aria-label="{escape(alt, quote=True)}" viewBox="0 0 {width} {height}" '
+        f'width="{width}" style="max-width:100%;background:white" font-family="system-ui,sans-serif" font-size="11">'
+        f'<text x="{_LEFT}" y="16" font-size="13" font-weight="600">{escape(title)}</text>{inside}</svg>'
+    )
+
+
 def ticks(low: float, high: float) -> FloatArray:
     """Four to eight round numbers between the limits."""
     span = high - low
@@ -134,15 +204,3 @@ def number(value: float) -> str:
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:.3g}"
-
-
-def png(rgb: npt.NDArray[np.uint8]) -> bytes:
-    """A PNG of ``(h, w, 3)`` bytes."""
-    height, width, _ = rgb.shape
-    raw = b"".join(b"\0" + row.tobytes() for row in rgb)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw, 1)) + chunk(b"IEND", b"")

@@ -9,6 +9,7 @@ from numerics.scalar_law import RadialLaw
 from numerics.schedule import Constant
 from paper_figs import explorer_law, explorer_panels
 from paper_figs.explorer_law import Setting
+from paper_figs.svg import Surface
 
 BASE = {"n": 8, "d": 30, "depth": 2.0, "load": 0.6, "batch": 4, "sigma": 0.08, "rho0": 1.5, "decay": 0.5, "seed": 0}
 PLACES = ({}, {"depth": 3.0}, {"n": 2, "depth": 3.0}, {"load": 0.95, "batch": 64}, {"n": 2, "depth": 4.0, "rho0": 0.3})
@@ -37,7 +38,7 @@ def test_a_move_of_a_slider_costs_less_than_a_tenth_of_a_second_of_processor_tim
     for load in np.linspace(0.3, 0.9, 9):
         began = time.process_time()
         here = setting(load=float(load), n=20, d=60)
-        explorer_panels.panels(explorer_law.curves(here), None) + explorer_panels.landscape(here.depth)
+        explorer_panels.panels(explorer_law.curves(here), None) + explorer_panels.landscape(here.depth, 30.0)
         spent.append(time.process_time() - began)
     assert sorted(spent)[4] < 0.1
 
@@ -59,7 +60,31 @@ def test_the_simulation_lies_on_the_curves() -> None:
 def test_panels_are_labelled_pictures_and_the_sentence_names_the_outcome() -> None:
     here = setting(n=2, depth=4.0)
     found = explorer_law.curves(here)
-    text = explorer_panels.panels(found, None) + explorer_panels.landscape(4.0)
+    text = explorer_panels.panels(found, None) + explorer_panels.landscape(4.0, 30.0)
     assert text.count('<svg role="img" aria-label=') == 4
     assert "nan" not in text
     assert "stops before it" in explorer_panels.sentence(here, found)
+
+
+def test_a_turn_by_half_a_circle_mirrors_the_surface_through_its_axis() -> None:
+    z = np.linspace(0, 1, 25).reshape(5, 5)
+    front, back = (Surface("t", 1.0, z, azimuth, elevation=90.0) for azimuth in (20.0, 200.0))
+    x, y = np.array([0.3, -0.7]), np.array([-0.2, 0.9])
+    across, down, _ = front.project(x, y, np.zeros(2))
+    mirrored, lower, _ = back.project(-x, -y, np.zeros(2))
+    assert across == pytest.approx(mirrored, abs=1e-9)  # pixels: rounding of sums of hundreds
+    assert down == pytest.approx(lower, abs=1e-9)
+
+
+def test_near_faces_are_painted_over_far_ones() -> None:
+    surface = Surface("t", 1.0, np.zeros((3, 3)), azimuth=0.0)
+    surface.faces(np.zeros((256, 3), dtype=np.uint8))
+    heights = [float(part.split("M")[1].split()[1].split("L")[0]) for part in surface.parts[1:-1]]
+    assert heights == sorted(heights)
+
+
+def test_minima_lie_in_the_valley_of_the_drawn_loss() -> None:
+    for depth in (1.0, 2.5, 5.0):
+        minima = explorer_panels.minima(depth)
+        assert np.abs(explorer_panels.train_loss(minima, depth)).max() < 1e-24  # rounding, squared
+        assert explorer_panels.train_loss(minima + 0.1, depth).min() > 1e-4
