@@ -26,8 +26,9 @@ def residual(f: Function, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def project(f: Function, theta: Tensor, x: Tensor, y: Tensor, *, tolerance: float = 1e-11, steps: int = 100) -> Point:
     """The point of M near theta ``(p,)``: theta ← theta − s Aᵀ K⁻¹ q until max |q| ≤ ``tolerance``.
 
-    s halves until the residual shrinks, so far starts converge too. Near M a step moves theta along the normal space
-    alone. Raises InputError when the network has fewer weights than outputs to fit, or no step helps.
+    s halves until the residual shrinks, so far starts converge too; while the residual shrinks tenfold a step, A and K
+    are kept. Near M a step moves theta along the normal space alone. Raises InputError when the network has fewer
+    weights than outputs to fit, or no step helps.
     """
     if theta.numel() <= y.numel():
         rule = f"is not above the {y.numel()} outputs to interpolate"
@@ -37,7 +38,7 @@ def project(f: Function, theta: Tensor, x: Tensor, y: Tensor, *, tolerance: floa
         point = _point(f, theta, x)
         if float(q.abs().max()) <= tolerance:
             return point
-        theta, q = _newton_step(f, point, q, x, y)
+        theta, q = _newton_steps(f, point, q, x, y, tolerance)
     raise InputError("projection steps", steps, f"leave a residual of {float(q.abs().max()):.2g}", "train longer first")
 
 
@@ -46,18 +47,29 @@ def _point(f: Function, theta: Tensor, x: Tensor) -> Point:
     return Point(theta, a, a @ a.T)
 
 
-def _newton_step(f: Function, point: Point, q: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest halved minimum-norm step that shrinks ‖q‖, and the residual after it."""
+def _newton_steps(
+    f: Function, point: Point, q: Tensor, x: Tensor, y: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """One damped minimum-norm step from ``point``, and full ones with its A and K while they serve; theta and q."""
     factor, info = torch.linalg.cholesky_ex(point.k)
     if int(info):
         raise InputError("tangent kernel K", int(info), "is singular (leading minor)", "widen the network")
-    direction = point.a.T @ torch.cholesky_solve(q[:, None], factor)[:, 0]
-    for halvings in range(30):
-        theta = point.theta - 0.5**halvings * direction
-        after = residual(f, theta, x, y)
-        if float(after.norm()) < float(q.norm()):
-            return theta, after
-    raise InputError("residual", float(q.abs().max()), "does not shrink along Newton's step", "train longer first")
+
+    def step(theta: Tensor, q: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        moved = theta - share * (point.a.T @ torch.cholesky_solve(q[:, None], factor)[:, 0])
+        return moved, residual(f, moved, x, y)
+
+    theta, before = point.theta, q
+    tried = (step(theta, before, 0.5**halvings) for halvings in range(30))
+    theta, q = next((pair for pair in tried if float(pair[1].norm()) < float(before.norm())), (theta, before))
+    if q is before:
+        raise InputError("residual", float(q.abs().max()), "does not shrink along Newton's step", "train longer first")
+    while float(q.abs().max()) > tolerance:
+        further, after = step(theta, q, 1.0)
+        if not float(after.norm()) < 0.1 * float(q.norm()):
+            break
+        theta, q = further, after
+    return theta, q
 
 
 def tangent(point: Point, v: Tensor) -> Tensor:
