@@ -3,7 +3,8 @@
 In residual coordinates (q, v = A p) a step is the linear map [[I - eta K/n, -eta beta I], [K/n, beta I]] plus
 (-eta, 1) zeta, where zeta has the conditional covariance (1/B)[K (diag(q q^T) + sigma^2) K / n - K q q^T K / n^2].
 The stationary second moment is one linear system; the drift per step is that of SGD with S from its q block,
-divided by 1 - beta. Condition: Cowsik et al. 2022.
+divided by 1 - beta. Condition: Cowsik et al. 2022. Without replacement what the choice of rows adds has the factor
+(n - B)/(n - 1), as in `numerics.noise_floor`.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class MomentumFluctuations:
     eta: float
     batch: int
     momentum: float
+    finite: float = 1.0
 
     @property
     def n(self) -> int:
@@ -44,7 +46,7 @@ class MomentumFluctuations:
         diagonal = np.zeros((n * n, n * n))
         own = np.arange(n) * (n + 1)
         diagonal[own, own] = 1.0
-        spread = np.kron(self.K, self.K) @ (diagonal / n - np.eye(n * n) / n**2) / self.batch
+        spread = np.kron(self.K, self.K) @ (diagonal / n - np.eye(n * n) / n**2) * (self.finite / self.batch)
         return np.asarray(np.kron(mean, mean) + np.kron(enter, enter) @ spread @ np.kron(pick, pick))
 
     @property
@@ -52,8 +54,10 @@ class MomentumFluctuations:
         """Below 1 where the second moment stays bounded."""
         return float(np.abs(np.linalg.eigvals(self.transfer)).max())
 
-    def covariance(self, sigma: float) -> FloatArray:
-        """The stationary covariance C ``(n, n)`` of the residual. Raises InputError above the stability limit."""
+    def covariance(self, sigma: float, *, isotropic: float = 0.0) -> FloatArray:
+        """The stationary covariance C ``(n, n)`` of the residual under label noise sigma and Gaussian noise on every
+        component of the gradient, of standard deviation ``isotropic``. Raises InputError above the stability limit.
+        """
         if self.spectral_radius >= 1:
             raise InputError(
                 "eta",
@@ -62,25 +66,28 @@ class MomentumFluctuations:
                 "lower eta or the momentum",
             )
         enter = np.vstack([-self.eta * np.eye(self.n), np.eye(self.n)])
-        source = enter @ (sigma**2 / (self.batch * self.n) * self.K @ self.K) @ enter.T
+        step = sigma**2 / (self.batch * self.n) * self.K @ self.K + isotropic**2 * self.K
+        source = enter @ step @ enter.T
         size = 2 * self.n
         Z = np.linalg.solve(np.eye(size**2) - self.transfer, source.ravel()).reshape(size, size)
         return np.asarray((Z + Z.T)[: self.n, : self.n] / 2)
 
 
-def momentum_stability_limit(K: FloatArray, *, batch: int, momentum: float) -> float:
+def momentum_stability_limit(K: FloatArray, *, batch: int, momentum: float, finite: float = 1.0) -> float:
     """The learning rate at which the second moment of heavy ball stops being bounded."""
     top = float(np.linalg.eigvalsh(K)[-1]) / K.shape[0]
 
     def excess(eta: float) -> float:
-        return MomentumFluctuations(K, eta, batch, momentum).spectral_radius - 1
+        return MomentumFluctuations(K, eta, batch, momentum, finite).spectral_radius - 1
 
-    high = 2 * (1 + momentum) / top  # gradient descent with momentum is unstable from there on
+    high = float(2 * (1 + momentum) / top)  # gradient descent with momentum is unstable from there on
     low = high * 1e-4
     while excess(low) >= 0:
         low /= 10
     grid = np.geomspace(low, high, 40)
-    first = next(i for i, eta in enumerate(grid) if excess(float(eta)) >= 0)
+    first = next((i for i, eta in enumerate(grid) if excess(float(eta)) >= 0), None)
+    if first is None:  # the full batch: stable up to the last point of the grid, where gradient descent ends
+        return high
     return float(brentq(excess, grid[first - 1], grid[first], xtol=1e-14, rtol=1e-10))
 
 

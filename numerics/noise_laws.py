@@ -1,5 +1,5 @@
-"""Isotropic Gaussian gradient noise of standard deviation tau (Langevin): drift and diffusion along the ray of
-minima (C10).
+"""Noise that is not on labels (C10): isotropic Gaussian gradient noise of standard deviation tau (Langevin), and
+dropout on inputs.
 
 With Phi the limit map of gradient flow, a slow process on the manifold has the generator (eta tau)^2/2 times the
 Laplacian of functions of Phi (Katzenberger 1991): here of rho(Phi(u)), a function of nu = |P_N u| and r = |u| that
@@ -9,8 +9,13 @@ Laplacian of functions of Phi (Katzenberger 1991): here of rho(Phi(u)), a functi
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from scipy.integrate import solve_ivp
 
+from numerics.problem import Problem
 from numerics.scalar_law import RadialManifold
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,36 @@ def isotropic_rates(
     laplacian = R_nn + 2 * cosine * R_nr + R_rr + (null - 1) / nu * R_n + (d - 1) / r * R_r
     gradient = R_n**2 + 2 * cosine * R_n * R_r + R_r**2
     return SlowDiffusion(float((eta * tau) ** 2 / 2 * laplacian), float((eta * tau) ** 2 * gradient))
+
+
+@dataclass(frozen=True)
+class AveragedPath:
+    """rho ``(times,)`` and train loss without masks ``(times,)``."""
+
+    rho: FloatArray
+    loss: FloatArray
+
+
+def dropout_path(
+    manifold: RadialManifold, problem: Problem, u: FloatArray, *, dropout: float, times: FloatArray
+) -> AveragedPath:
+    """Gradient flow from u ``(d,)`` of the loss averaged over masks of the inputs, what SGD does as eta -> 0.
+
+    An entry kept with probability k = 1 - dropout and divided by k has variance x^2 dropout/k, so that the mean loss is
+    L + (dropout/k)/(2n) sum_j (sum_i x_ij^2) w_j^2 (Wager, Wang, Liang 2013). Nothing stops it on the minima of L.
+    """
+    X, y, n = problem.X, problem.y, problem.n
+    weights = dropout / (1 - dropout) / n * np.sum(X**2, axis=0)
+
+    def velocity(_: float, v: FloatArray) -> FloatArray:
+        r = float(np.linalg.norm(v))
+        level, slope = manifold.gain(r), manifold.gain(r, 1)
+        pull = X.T @ (X @ (level * v) - y) / n + weights * level * v
+        return np.asarray(-(level * pull + slope / r * (v @ pull) * v))
+
+    atol = 1e-10 * float(np.linalg.norm(u))
+    found = solve_ivp(velocity, (times[0], times[-1]), u, method="LSODA", t_eval=times, rtol=1e-8, atol=atol)
+    if not found.success:
+        raise ArithmeticError(f"the averaged flow could not be integrated: {found.message}")
+    w = np.array([manifold.gain(float(np.linalg.norm(v))) * v for v in found.y.T])
+    return AveragedPath(np.linalg.norm(problem.null_part(w), axis=1), problem.train_loss(w))

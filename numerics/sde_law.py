@@ -1,12 +1,16 @@
 """Second moments of the residual under SGD and under its SDE, for the linear model, where both are closed (C14).
 
 C = E[q q^T] is linear in C for each: a matrix power for SGD, a matrix exponential for the SDE. They are the exact
-weak errors.
+weak errors. At rest the same generator gives the SDE's floor, and near the manifold of minima of any parametrization
+the covariance that its drift takes.
 """
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import expm
+from scipy.optimize import brentq
+
+from numerics.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,14 +27,47 @@ def sde_moment(
     K: FloatArray, C0: FloatArray, *, eta: float, batch: int, sigma: float, time: float, corrected: bool
 ) -> FloatArray:
     """E[q q^T] ``(n, n)`` at a time of the SDE of learning rate eta; corrected: with the second-order drift."""
-    n = K.shape[0]
-    H = K / n
-    drift = H + eta / 2 * H @ H if corrected else H
-    eye = np.eye(n)
-    rate = -np.kron(drift, eye) - np.kron(eye, drift) + eta * _spread(K, batch)
+    rate = sde_rate(K, eta=eta, batch=batch, corrected=corrected)
     generator = _with_source(rate, eta * _source(K, batch, sigma))
     generator[-1, -1] = 0.0
     return _apply(expm(time * generator), C0)
+
+
+def sde_rate(K: FloatArray, *, eta: float, batch: int, corrected: bool) -> FloatArray:
+    """Matrix ``(n^2, n^2)`` of dC/dt without label noise: -(QC + CQ) + eta spread(C), Q = H or H + (eta/2) H^2."""
+    n, H = K.shape[0], K / K.shape[0]
+    drift = H + eta / 2 * H @ H if corrected else H
+    eye = np.eye(n)
+    return np.asarray(-np.kron(drift, eye) - np.kron(eye, drift) + eta * _spread(K, batch))
+
+
+def sde_rest(K: FloatArray, *, eta: float, batch: int, sigma: float, corrected: bool) -> FloatArray:
+    """The stationary E[q q^T] ``(n, n)`` of the SDE. Raises InputError above its stability limit."""
+    rate = sde_rate(K, eta=eta, batch=batch, corrected=corrected)
+    if _growth(rate) >= 0:
+        rule = "exceeds the mean-square stability limit of the stochastic differential equation"
+        raise InputError("eta", eta, rule, "lower eta or raise the batch size")
+    C = np.linalg.solve(rate, -eta * _source(K, batch, sigma).ravel()).reshape(K.shape)
+    return np.asarray((C + C.T) / 2)
+
+
+def sde_limit(K: FloatArray, *, batch: int, corrected: bool) -> float:
+    """The eta at which the SDE's second moment stops being bounded; infinite where the drift always wins."""
+
+    def growth(eta: float) -> float:
+        return _growth(sde_rate(K, eta=eta, batch=batch, corrected=corrected))
+
+    low = 1e-3 * K.shape[0] / float(np.linalg.eigvalsh(K)[-1])
+    grid = low * np.geomspace(1, 1e6, 61)
+    first = next((i for i, eta in enumerate(grid) if growth(float(eta)) >= 0), None)
+    if first is None:
+        return float("inf")
+    return float(brentq(growth, grid[first - 1] if first else 0.0, grid[first], xtol=1e-14, rtol=1e-10))
+
+
+def _growth(rate: FloatArray) -> float:
+    """Largest real part of the eigenvalues."""
+    return float(np.linalg.eigvals(rate).real.max())
 
 
 def _spread(K: FloatArray, batch: int) -> FloatArray:

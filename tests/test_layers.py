@@ -10,8 +10,9 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("theory", "numerics", "verify", "paper_figs")
 
 LAWS = {f"{layer}.{stem}" for layer in ("theory", "numerics") for stem in ("slow_law", "scalar_law", "noise_floor")}
-LAWS |= {"theory.selection", "numerics.networks.law"}
-SIMULATORS = {"numerics.sgd", "numerics.sde", "numerics.kernels", "numerics.networks.train", "numerics.device"}
+LAWS |= {"theory.selection", "theory.sampling", "theory.momentum", "numerics.networks.law", "numerics.noise_laws"}
+LAWS |= {f"numerics.{stem}" for stem in ("moments", "ray_law", "epoch_law", "momentum_law", "sde_law", "predictions")}
+SIMULATORS = {"numerics.sgd", "numerics.dynamics", "numerics.kernels", "numerics.networks.train", "numerics.device"}
 
 # These run the package's own generated text; nothing else may.
 GENERATORS = {"theory.lower", "numerics.specialise"}

@@ -9,7 +9,18 @@ from typing import NoReturn
 
 import sympy
 
-from theory import invariants, landscape, momentum, noise_floor, notation, pathwise, scalar_law, selection, slow_law
+from theory import (
+    invariants,
+    landscape,
+    momentum,
+    noise_floor,
+    notation,
+    pathwise,
+    sampling,
+    scalar_law,
+    selection,
+    slow_law,
+)
 from theory.derivation import Derivation
 from theory.parametrization import NAMES, Parametrization, Radial, named
 
@@ -30,6 +41,7 @@ def chain(parametrization: Parametrization) -> Chain:
     sections: Chain = [
         ("Definition, gradient, Hessian", landscape.derivations(parametrization)),
         ("Noise and stationary covariance", noise_floor.derivations()),
+        ("Batches without replacement, epochs", sampling.derivations()),
         ("Slow law", slow_law.derivations(parametrization)),
     ]
     if isinstance(parametrization, Radial):

@@ -1,14 +1,28 @@
-"""SGD with momentum, weight decay, isotropic gradient noise or flipped labels, for F(u) = g(|u|) u. Knows no law.
+"""SGD with any sampling, label noise, momentum, weight decay, isotropic noise, flips or dropout, F(u) = g(|u|) u.
 
-One loop, the definition of each written out; what is absent has the value 0. States are (u, p), ``(R, 2 d)``, p the
-momentum buffer.
+Knows no law. One loop, the definition of each written out; what is absent has the value 0. States are (u, p),
+``(R, 2 d)``, p the momentum buffer.
 """
 
 import numpy as np
 from numba import njit
 
 from numerics.kernels.linear import dot
-from numerics.streams import BLOCKS, NOTHING, refill, row_index, workspace
+from numerics.kernels.rows import (
+    DROPOUT,
+    EMPTY,
+    EPOCHS,
+    ISOTROPIC,
+    WITHOUT_REPLACEMENT,
+    buffers,
+    distinct,
+    label_noise,
+    locate,
+    shuffle,
+    uniform,
+    word,
+)
+from numerics.streams import row_index
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
 
@@ -37,11 +51,15 @@ def advance(
     etas,
     batch,
     sigma,
+    sampling,
+    kind,
+    freedom,
     momentum,
     decay,
     isotropic,
     flip,
     classify,
+    dropout,
     limit,
     key,
     purpose,
@@ -49,58 +67,61 @@ def advance(
 ):
     """Advance states ``(R, 2 d)`` in place by len(etas) steps, the first of them number first_step.
 
-    p <- momentum p + gradient; u <- u - eta (p + decay u). The gradient is that of a batch drawn with replacement,
-    of the squared loss with label noise sigma or (classify) of the cross-entropy with labels y = +-1 flipped with
-    probability flip, plus isotropic N(0, 1). A step takes 2 batch + d samples of its stream. Diverged replicas
-    become NaN.
+    p <- momentum p + gradient; u <- u - eta (p + decay u). The gradient is that of a batch, of the squared loss with
+    label noise sigma of a kind or (classify) of the cross-entropy with labels y = +-1 flipped with probability flip,
+    each entry of the drawn inputs put to 0 with probability dropout and divided by 1 - dropout otherwise, plus
+    isotropic N(0, 1). Diverged replicas become NaN.
     """
     n, d = X.shape
-    per_step = 2 * batch + d
-    window, words, scratch, normals = workspace(1)
-    v = np.empty(d)
+    epoch_steps = max(n // batch, 1)
+    labels, normal, masks, orders = buffers(), buffers(), buffers(), buffers()
+    v, x, order, drawn = np.empty(d), np.empty(d), np.empty(n, np.int64), np.empty(batch, np.int64)
     for i in range(states.shape[0]):
-        u, p = states[i, :d], states[i, d:]
-        window[0] = NOTHING
+        u, p, replica = states[i, :d], states[i, d:], replicas[i]
+        for stream in (labels, normal, masks, orders):
+            stream[0][0] = EMPTY
+        epoch = -1
         for k in range(etas.size):
             q = dot(u, u)
             if not 0.0 <= q <= limit:
                 states[i] = np.nan
                 break
             level, slope = gain(q), gain_slope(q)
+            step = first_step + k
+            if sampling == EPOCHS and step // epoch_steps != epoch:
+                epoch = step // epoch_steps
+                shuffle(order, epoch, orders, key, replica)
             v[:] = 0.0
             pull = 0.0
             for b in range(batch):
-                t = (first_step + k) * per_step + 2 * b
-                j = (t >> 1) - window[0]
-                if j < 0 or j >= BLOCKS:
-                    refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
-                    j = (t >> 1) - window[0]
-                row = row_index(words[0, 2 + (t & 1), j], n)
-                label, noise = y[row], normals[0, t & 1, j]
-                t += 1
-                j = (t >> 1) - window[0]
-                if j < 0 or j >= BLOCKS:
-                    refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
-                    j = (t >> 1) - window[0]
-                score = dot(X[row], u)
-                if classify:
-                    uniform = np.float64(words[0, 2 + (t & 1), j]) / 4294967296.0
-                    drawn = -label if uniform < flip else label
-                    error = -drawn / (1.0 + np.exp(drawn * level * score))
+                j = locate(step * batch + b, labels, key, purpose, replica)
+                words, normals = labels[1], labels[3]
+                if sampling == EPOCHS:
+                    row = order[(step % epoch_steps) * batch + b]
+                elif sampling == WITHOUT_REPLACEMENT:
+                    row = distinct(drawn, b, words[2, j], n)
                 else:
-                    error = level * score - label - sigma * noise
+                    row = row_index(words[2, j], n)
                 for a in range(d):
-                    v[a] += error * level * X[row, a]
+                    x[a] = X[row, a]
+                if dropout > 0.0:
+                    for a in range(d):
+                        w = word((step * batch + b) * d + a, masks, key, DROPOUT, replica)
+                        x[a] = 0.0 if uniform(w) < dropout else x[a] / (1.0 - dropout)
+                score = dot(x, u)
+                if classify:
+                    label = -y[row] if uniform(words[3, j]) < flip else y[row]
+                    error = -label / (1.0 + np.exp(label * level * score))
+                else:
+                    error = level * score - y[row] - sigma * label_noise(kind, freedom, words, normals, j)
+                for a in range(d):
+                    v[a] += error * level * x[a]
                 pull += error * score * slope
             for a in range(d):
                 force = (v[a] + pull * u[a]) / batch
                 if isotropic > 0.0:
-                    t = (first_step + k) * per_step + 2 * batch + a
-                    j = (t >> 1) - window[0]
-                    if j < 0 or j >= BLOCKS:
-                        refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
-                        j = (t >> 1) - window[0]
-                    force += isotropic * normals[0, t & 1, j]
+                    j = locate((step * d + a) >> 1, normal, key, ISOTROPIC, replica)
+                    force += isotropic * normal[3][(step * d + a) & 1, j]
                 p[a] = momentum * p[a] + force
             for a in range(d):
                 u[a] -= etas[k] * (p[a] + decay * u[a])

@@ -5,7 +5,18 @@ import dataclasses
 import pytest
 import sympy
 
-from theory import invariants, landscape, momentum, noise_floor, notation, pathwise, scalar_law, selection, slow_law
+from theory import (
+    invariants,
+    landscape,
+    momentum,
+    noise_floor,
+    notation,
+    pathwise,
+    sampling,
+    scalar_law,
+    selection,
+    slow_law,
+)
 from theory.derivation import Derivation, entries
 from theory.identity import vanishes
 from theory.parametrization import Coordinatewise, DiagonalNetwork, Radial, named
@@ -69,7 +80,7 @@ def test_radial_steps_are_proved_for_any_gain(derive):
         assert vanishes(part.subs(unit))
 
 
-@pytest.mark.parametrize("module", [noise_floor, momentum, pathwise])
+@pytest.mark.parametrize("module", [noise_floor, sampling, momentum, pathwise])
 def test_steps_without_a_parametrization_are_proved(module):
     assert not _unproved(module.derivations())
 
@@ -78,6 +89,7 @@ def test_names_are_unique_and_every_claim_asked_for_is_there():
     steps = [
         *landscape.derivations(RADIAL["symbolic depth"]),
         *noise_floor.derivations(),
+        *sampling.derivations(),
         *slow_law.derivations(RADIAL["symbolic depth"]),
         *scalar_law.derivations(RADIAL["symbolic depth"]),
         *selection.derivations(RADIAL["symbolic depth"]),

@@ -1,0 +1,123 @@
+"""What every dynamics offers, and the one call that runs any of them to an xarray dataset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from numerics.problem import Problem, Reduced
+from numerics.schedule import Schedule
+from numerics.sgd import Noise, simulate
+
+if TYPE_CHECKING:
+    import xarray
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: name -> what it is, and its unit, of what every dynamics observes
+OBSERVABLES = {
+    "loss": ("train loss, of clean labels", "unit of y squared; 1 for cross-entropy"),
+    "fluctuation": ("|X F(u) - t|^2 / 2n, t the labels or, under flips, the logits at rest", "unit of t squared"),
+    "test_loss": ("test loss", "unit of y squared"),
+    "rho": ("distance from the minimum-norm interpolator along ker X, |P_N w|", "unit of w"),
+    "nu": ("|P_N u|", "unit of u"),
+    "r": ("|u|", "unit of u"),
+}
+
+
+class Dynamics(Protocol):
+    """A `numerics.sgd.Model` that makes its own states from u and says whether it is random.
+
+    ``advance`` takes step k with learning rate etas[k]; for what runs in continuous time that is its length. All
+    observe `OBSERVABLES`, each ``(R,)``.
+    """
+
+    @property
+    def random(self) -> bool:
+        """Whether replicas differ."""
+
+    def start(self, u: FloatArray, replicas: int) -> FloatArray:
+        """States ``(R, ...)`` at u ``(d,)``."""
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """See `numerics.sgd.Model`."""
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """`OBSERVABLES` of states, each ``(R,)``."""
+
+
+def trajectory(
+    dynamics: Dynamics,
+    u: FloatArray,
+    schedule: Schedule,
+    steps: IntArray,
+    *,
+    noise: Noise,
+    replicas: int,
+    threads: int,
+    tick: Callable[[int], Any] = lambda _: None,
+) -> "xarray.Dataset":
+    """`OBSERVABLES` ``(step, replica)`` of any dynamics from u ``(d,)`` at increasing step numbers.
+
+    One replica where nothing is random. NaN after a replica has diverged.
+    """
+    import xarray
+
+    states = dynamics.start(u, replicas if dynamics.random else 1)
+    table = simulate(dynamics, states, schedule, steps, noise=noise, threads=threads, tick=tick)
+    variables: dict[str, Any] = {
+        name: (("step", "replica"), table[name], {"long_name": long_name, "units": units})
+        for name, (long_name, units) in OBSERVABLES.items()
+    }
+    coordinates = {"step": ("step", steps, {"long_name": "steps", "units": "step"})}
+    attributes = {"dynamics": type(dynamics).__name__, "seed": str(noise.seed)}
+    return xarray.Dataset(variables, coordinates, attributes)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Observables of u ``(R, d)`` for F(u) = g(|u|) u, ``gain`` being g as a function of |u|^2.
+
+    ``targets (n,)``: the logits at rest under flips, else the labels.
+    """
+
+    problem: Problem
+    gain: Callable[[float], float]
+    targets: FloatArray
+    classify: bool = False
+
+    def __call__(self, u: FloatArray) -> dict[str, FloatArray]:
+        """`OBSERVABLES`, each ``(R,)``."""
+        problem = self.problem
+        level = np.array([self.gain(float(point @ point)) for point in u])
+        w, nu = level[:, None] * u, np.linalg.norm(problem.null_part(u), axis=1)
+        residual = w @ problem.X.T - self.targets
+        return {
+            "loss": cross_entropy(problem, w) if self.classify else problem.train_loss(w),
+            "fluctuation": np.asarray(0.5 * np.mean(residual**2, axis=1)),
+            "test_loss": problem.test_loss(w),
+            "rho": level * nu,
+            "nu": nu,
+            "r": np.linalg.norm(u, axis=1),
+        }
+
+
+def cross_entropy(problem: Problem, w: FloatArray) -> FloatArray:
+    """Mean of ln(1 + exp(-y f)) over the rows, of ``w (R, d)``; NaN where w is."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.mean(np.logaddexp(0.0, -problem.y * (w @ problem.X.T)), axis=1))
+
+
+def compact(reduced: Reduced) -> Problem:
+    """The problem in the n + 1 coordinates of C12: rows (factor, 0), the null direction last. Losses are the same, and
+    paths, unless noise leaves that space: isotropic noise and dropout do.
+    """
+    rows = np.pad(reduced.factor, ((0, 0), (0, 1)))
+    if reduced.T is None or reduced.t is None:
+        return Problem(rows, reduced.y)
+    size = np.sqrt(len(reduced.t) + 1)  # one held-out row of zeros carries the constant of the test loss
+    inputs = size * np.pad(reduced.T, ((0, 1), (0, 0)))
+    return Problem(rows, reduced.y, X_test=inputs, y_test=size * np.append(reduced.t, np.sqrt(2 * reduced.constant)))

@@ -1,0 +1,80 @@
+"""The stochastic differential equation of label-noise SGD, by schemes of first and of second weak order."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from numerics import streams
+from numerics.dynamics.protocol import View
+from numerics.problem import Problem
+from numerics.sgd import DIVERGED, Noise
+from numerics.specialise import specialise
+from theory.parametrization import Radial
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Equation:
+    """The SDE of label-noise SGD at learning rate eta: states u ``(R, d)``; a schedule's eta(k) is the length of
+    time step k.
+
+    ``corrected``: the equation of second weak order against SGD, the drift of L + (eta/4)|grad L|^2 (Li, Tai, E 2017).
+    """
+
+    problem: Problem
+    parametrization: Radial
+    scale: float
+    eta: float
+    corrected: bool
+
+    @property
+    def random(self) -> bool:
+        """Always."""
+        return True
+
+    @cached_property
+    def kernel(self) -> ModuleType:
+        """The compiled kernel."""
+        return specialise(self._template, self.parametrization)
+
+    @property
+    def _template(self) -> str:
+        raise NotImplementedError
+
+    def start(self, u: FloatArray, replicas: int) -> FloatArray:
+        """States ``(R, d)`` of u ``(d,)``."""
+        return np.tile(np.asarray(u, float), (replicas, 1))
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """See `numerics.sgd.Model`."""
+        key, limit = np.array(streams.key(noise.seed), np.uint64), (DIVERGED * self.scale) ** 2
+        data = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, self.eta, self.corrected)
+        purpose = streams.PURPOSES["sgd"]
+        self.kernel.advance(states, replicas, *data, noise.batch, noise.sigma, limit, key, purpose, first_step)
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """`numerics.dynamics.protocol.OBSERVABLES`."""
+        return View(self.problem, self.kernel.gain.py_func, np.asarray(self.problem.y))(states)
+
+
+@dataclass(frozen=True, eq=False)
+class EulerMaruyama(_Equation):
+    """The SDE by Euler and Maruyama: the scheme's own weak order is one."""
+
+    @property
+    def _template(self) -> str:
+        return "sde"
+
+
+@dataclass(frozen=True, eq=False)
+class WeakSecondOrder(_Equation):
+    """The SDE by Roessler's stochastic Runge-Kutta scheme RI6, of second weak order in the length of its steps."""
+
+    @property
+    def _template(self) -> str:
+        return "sde_second"
