@@ -4,15 +4,20 @@ Sample number t of a stream is a pair (standard normal, 32-bit word), computed f
 depend on neither threads, chunks nor order. Block j = t // 2 of four words (w0, w1, w2, w3) holds two samples:
 Box-Muller turns (w0, w1) into the normals of t = 2j and 2j + 1; w2 and w3 are their words.
 
-The transform uses only +, -, *, / and sqrt, without contraction, so normals carry the same bits on every IEEE machine.
-Uniforms have 32 bits: |normal| <= 6.66; an index drawn from a word has bias at most n / 2^32.
+The transform uses only +, -, *, /, sqrt and fused multiply-adds where they are written, so normals carry the same bits
+on every IEEE machine. Uniforms have 32 bits: |normal| <= 6.66; an index drawn from a word has bias at most n / 2^32.
 """
 
+import math
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from numerics.errors import InputError
+from numerics.kernels.lanes import as_bits, as_float, fma
+from numerics.kernels.single import _box_muller_32, _minus_two_log_32
 
 #: what a stream is used for: part of its address, so that no two uses share numbers
 PURPOSES = {"sgd": 0, "start": 1, "direction": 2, "data": 3, "static-noise": 4, "resample": 5}
@@ -27,11 +32,43 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
 
-_LN2 = 0.6931471805599453
-_HALF_PI = 1.5707963267948966
+_ZERO, _ONE, _TWO, _SIGN_SHIFT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(62)
+
+# 2^52 + w has the bits of 2^52 with w in its low 32: how a word becomes a float64 on processors without a conversion
+_TWO_52, _TWO_52_BITS = 2.0**52, np.uint64(0x4330000000000000)
 _TWO_TO_MINUS_32 = 2.0**-32
-_ROOT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)  # of sqrt(1/2): splits exponents so that mantissas lie around 1
-_EXPONENT_SHIFT = np.int64(52)
+_ROOT_HALF_BITS = np.uint64(0x3FE6A09E667F3BCD)  # of sqrt(1/2): splits exponents so that mantissas lie around 1
+_EXPONENT_SHIFT, _BIAS = np.uint64(52), np.uint64(1024 << 52)
+_EIGHTH_TURN, _QUARTER_SHIFT, _QUARTER_LOW = np.uint64(1 << 29), np.uint64(30), np.uint64((1 << 30) - 1)
+_RADIANS = math.pi / 2 * 2.0**-30
+_LN2 = 0.6931471805599453
+
+# Minimax coefficients of fdlibm (Sun Microsystems 1993: e_log.c, k_sin.c, k_cos.c), errors below 2^-57
+_LOG = (
+    6.666666666666735130e-01,
+    3.999999999940941908e-01,
+    2.857142874366239149e-01,
+    2.222219843214978396e-01,
+    1.818357216161805012e-01,
+    1.531383769920937332e-01,
+    1.479819860511658591e-01,
+)
+_SIN = (
+    -1.66666666666666324348e-01,
+    8.33333333332248946124e-03,
+    -1.98412698298579493134e-04,
+    2.75573137070700676789e-06,
+    -2.50507602534068634195e-08,
+    1.58969099521155010221e-10,
+)
+_COS = (
+    4.16666666666666019037e-02,
+    -1.38888888888741095749e-03,
+    2.48015872894767294178e-05,
+    -2.75573143513906633035e-07,
+    2.08757232129817482790e-09,
+    -1.13596475577881948265e-11,
+)
 
 
 def key(seed: int) -> tuple[int, int]:
@@ -47,76 +84,72 @@ def philox(c0, c1, c2, c3, k0, k1, out):
 
     The carry from c0 into c1 is propagated; counters and keys are Python or uint64 integers below 2^32.
     """
-    low, shift = _LOW, _SHIFT
-    base = (np.uint64(c1) << shift) | np.uint64(c0)
+    base = (np.uint64(c1) << _SHIFT) | np.uint64(c0)
     for j in range(out.shape[1]):
         block = base + np.uint64(j)
-        x0, x1, x2, x3 = block & low, block >> shift, np.uint64(c2), np.uint64(c3)
+        out[0, j], out[1, j], out[2, j], out[3, j] = block & _LOW, block >> _SHIFT, np.uint64(c2), np.uint64(c3)
+    _rounds(out, k0, k1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rounds(words, k0, k1):
+    """Ten Philox rounds on the counters in words (4, m), in place."""
+    low, shift = _LOW, _SHIFT
+    for j in range(words.shape[1]):
+        x0, x1, x2, x3 = words[0, j], words[1, j], words[2, j], words[3, j]
         y0, y1 = np.uint64(k0), np.uint64(k1)
         for _ in range(10):
             p0, p1 = _M0 * x0, _M1 * x2
             x0, x1, x2, x3 = (p1 >> shift) ^ x1 ^ y0, p1 & low, (p0 >> shift) ^ x3 ^ y1, p0 & low
             y0, y1 = (y0 + _W0) & low, (y1 + _W1) & low
-        out[0, j], out[1, j], out[2, j], out[3, j] = x0, x1, x2, x3
+        words[0, j], words[1, j], words[2, j], words[3, j] = x0, x1, x2, x3
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _minus_two_log(words, scratch, out):
+def _minus_two_log(words, out):
     """out = -2 ln((w + 1/2) / 2^32): exponent and mantissa split in integers, then the series of 2 artanh."""
-    bits = scratch.view(np.int64)
     for j in range(words.size):
-        scratch[j] = (np.float64(np.int64(words[j])) + 0.5) * _TWO_TO_MINUS_32
-    for j in range(words.size):
-        exponent = (bits[j] - _ROOT_HALF_BITS) >> _EXPONENT_SHIFT
-        out[j] = np.float64(exponent)
-        bits[j] -= exponent << _EXPONENT_SHIFT
-    for j in range(words.size):
-        m = scratch[j]  # in [1/sqrt 2, sqrt 2), where the series converges fast
+        bits = as_bits((as_float(words[j] | _TWO_52_BITS) - (_TWO_52 - 0.5)) * _TWO_TO_MINUS_32)
+        exponent = (bits - _ROOT_HALF_BITS + _BIAS) >> _EXPONENT_SHIFT  # plus 1024: shifts of signed numbers are slow
+        m = as_float(bits - (exponent << _EXPONENT_SHIFT) + _BIAS)  # in [1/sqrt 2, sqrt 2), where the series is short
         s = (m - 1.0) / (m + 1.0)
         z = s * s
-        p = 1.0 / 21.0
-        p = p * z + 1.0 / 19.0
-        p = p * z + 1.0 / 17.0
-        p = p * z + 1.0 / 15.0
-        p = p * z + 1.0 / 13.0
-        p = p * z + 1.0 / 11.0
-        p = p * z + 1.0 / 9.0
-        p = p * z + 1.0 / 7.0
-        p = p * z + 1.0 / 5.0
-        p = p * z + 1.0 / 3.0
-        p = p * z + 1.0
-        out[j] = -2.0 * (out[j] * _LN2 + 2.0 * s * p)
+        p = fma(z, _LOG[6], _LOG[5])
+        p = fma(z, p, _LOG[4])
+        p = fma(z, p, _LOG[3])
+        p = fma(z, p, _LOG[2])
+        p = fma(z, p, _LOG[1])
+        p = fma(z, p, _LOG[0])
+        k = as_float(exponent | _TWO_52_BITS) - (_TWO_52 + 1024.0)
+        out[j] = fma(k, -2.0 * _LN2, s * fma(-2.0 * z, p, -4.0))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _box_muller(words, squares, normals):
-    """normals[:, j] = sqrt(squares[j]) (cos, sin)(2 pi (w_j + 1/2) / 2^32), octants by Taylor series."""
+    """normals[:, j] = sqrt(squares[j]) (cos, sin)(2 pi (w_j + 1/2) / 2^32), by quarter turns."""
     for j in range(words.size):
-        quarter_turns = (np.float64(np.int64(words[j])) + 0.5) * (4.0 * _TWO_TO_MINUS_32)
-        nearest = np.int64(quarter_turns + 0.5)
-        x = (quarter_turns - np.float64(nearest)) * _HALF_PI
+        shifted = words[j] + _EIGHTH_TURN
+        quarter = shifted >> _QUARTER_SHIFT
+        angle = as_float((shifted & _QUARTER_LOW) | _TWO_52_BITS) - (_TWO_52 + 2.0**29)
+        x = fma(angle, _RADIANS, 0.5 * _RADIANS)  # in [-pi/4, pi/4]
         z = x * x
-        s = -1.0 / 1307674368000.0
-        s = s * z + 1.0 / 6227020800.0
-        s = s * z - 1.0 / 39916800.0
-        s = s * z + 1.0 / 362880.0
-        s = s * z - 1.0 / 5040.0
-        s = s * z + 1.0 / 120.0
-        s = s * z - 1.0 / 6.0
-        s = (s * z + 1.0) * x
-        c = 1.0 / 20922789888000.0
-        c = c * z - 1.0 / 87178291200.0
-        c = c * z + 1.0 / 479001600.0
-        c = c * z - 1.0 / 3628800.0
-        c = c * z + 1.0 / 40320.0
-        c = c * z - 1.0 / 720.0
-        c = c * z + 1.0 / 24.0
-        c = c * z - 1.0 / 2.0
-        c = c * z + 1.0
-        odd = np.float64(nearest & 1)  # products instead of branches: the loop stays vectorisable
+        s = fma(z, _SIN[5], _SIN[4])
+        s = fma(z, s, _SIN[3])
+        s = fma(z, s, _SIN[2])
+        s = fma(z, s, _SIN[1])
+        s = fma(z, s, _SIN[0])
+        s = fma(x * z, s, x)
+        c = fma(z, _COS[5], _COS[4])
+        c = fma(z, c, _COS[3])
+        c = fma(z, c, _COS[2])
+        c = fma(z, c, _COS[1])
+        c = fma(z, c, _COS[0])
+        c = fma(z * z, c, fma(z, -0.5, 1.0))
         radius = np.sqrt(squares[j])
-        normals[0, j] = (1.0 - np.float64((nearest + 1) & 2)) * radius * (c + odd * (s - c))
-        normals[1, j] = (1.0 - np.float64(nearest & 2)) * radius * (s + odd * (c - s))
+        odd = (quarter & _ONE) != _ZERO
+        cosine, sine = s if odd else c, c if odd else s
+        normals[0, j] = as_float(as_bits(cosine * radius) ^ (((quarter + _ONE) & _TWO) << _SIGN_SHIFT))
+        normals[1, j] = as_float(as_bits(sine * radius) ^ ((quarter & _TWO) << _SIGN_SHIFT))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -126,8 +159,40 @@ def fill(k0, k1, purpose, replica, block, words, scratch, normals):
     Sample t = 2 (block + j) + i has the normal normals[i, j] and the 32-bit word words[2 + i, j].
     """
     philox(np.uint64(block) & _LOW, np.uint64(block) >> _SHIFT, np.uint64(replica), np.uint64(purpose), k0, k1, words)
-    _minus_two_log(words[0], scratch[0], scratch[1])
-    _box_muller(words[1], scratch[1], normals)
+    _minus_two_log(words[0], scratch[0])
+    _box_muller(words[1], scratch[0], normals)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_lanes(key, purpose, replicas, block, words, squares, normals):
+    """The same blocks of several streams side by side: column ``j L + l`` of words and normals is block + j of stream
+    replicas[l], l = 0..L-1. squares is a scratch ``(m,)``, of the type of the normals, float64 or float32.
+    """
+    lanes = replicas.size
+    for j in range(words.shape[1] // lanes):
+        at = np.uint64(block) + np.uint64(j)
+        for i in range(j * lanes, (j + 1) * lanes):
+            words[0, i], words[1, i], words[3, i] = at & _LOW, at >> _SHIFT, np.uint64(purpose)
+            words[2, i] = np.uint64(replicas[i - j * lanes])
+    _rounds(words, key[0], key[1])
+    transform(words, squares, normals)
+
+
+def transform(words, squares, normals):
+    """Normals (2, m), float64 or float32, from words (4, m)."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(transform, jit_options={"nogil": True, "error_model": "numpy"})
+def _transform(words, squares, normals):
+    double = normals.dtype == types.float64
+    log, turn = (_minus_two_log, _box_muller) if double else (_minus_two_log_32, _box_muller_32)
+
+    def compiled(words, squares, normals):
+        log(words[0], squares)
+        turn(words[1], squares, normals)
+
+    return compiled
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

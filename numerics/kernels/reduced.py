@@ -7,7 +7,8 @@ unit null direction; a step costs O(Bn), whatever d. Written from the definition
 import numpy as np
 from numba import njit
 
-from numerics.streams import BLOCKS, NOTHING, refill, row_index, workspace
+from numerics.kernels.lanes import LINE, add_line, add_rows, aligned, padded
+from numerics.streams import NOTHING, fill_lanes, row_index
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
 
@@ -26,7 +27,72 @@ def gain_slope(q):
 
 # END FORMULAS
 
-GROUP = 4  # replicas stepped in turn: their independent chains of operations overlap in the processor
+LANES = 16  # replicas stepped together: their independent chains of operations overlap in the processor
+DRAWS = 8  # blocks of random numbers drawn per replica at once
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def load(group, replicas, width, limit, s, q, nu, stream):
+    """States ``(m, n + 2)`` into lanes. A lane without a replica, or with a diverged one, runs from 0 for nothing."""
+    n = group.shape[1] - 2
+    stream[:] = 0
+    for g in range(LANES):
+        rest(g, width, limit, s, q, nu)
+    for g in range(group.shape[0]):
+        stream[g] = replicas[g]
+        if not np.isnan(group[g, n]):
+            s[g * width : g * width + n] = group[g, :n]
+            q[g], nu[g] = group[g, n], group[g, n + 1]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def rest(g, width, limit, s, q, nu):
+    """A lane whose result nobody wants."""
+    s[g * width : (g + 1) * width] = 0.0
+    q[g], nu[g] = min(1.0, limit), 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def store(group, width, s, q, nu):
+    """The lanes of replicas that have not diverged, back into their states."""
+    n = group.shape[1] - 2
+    for g in range(group.shape[0]):
+        if not np.isnan(group[g, n]):
+            group[g, :n] = s[g * width : g * width + n]
+            group[g, n], group[g, n + 1] = q[g], nu[g]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def within(q, limit):
+    """Whether every q lies in [0, limit]."""
+    inside = 0
+    for g in range(LANES):
+        inside += 1 if (q[g] >= 0.0) & (q[g] <= limit) else 0  # a sum of choices, which vectorises
+    return inside == LANES
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drop_diverged(group, width, limit, s, q, nu):
+    """Replicas with q outside [0, limit] become NaN. Whether any is left."""
+    n, left = group.shape[1] - 2, False
+    for g in range(LANES):
+        if not 0.0 <= q[g] <= limit:
+            rest(g, width, limit, s, q, nu)
+            if g < group.shape[0]:
+                group[g] = np.nan
+    for g in range(group.shape[0]):
+        left |= not np.isnan(group[g, n])
+    return left
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def noisy_labels(words, normals, y, sigma, drawn, labels):
+    """The row of each draw, and its label with noise, y_i + sigma xi."""
+    for half in range(2):
+        for j in range(words.shape[1]):
+            row = row_index(words[2 + half, j], y.size)
+            drawn[half, j] = row
+            labels[half, j] = y[row] + sigma * normals[half, j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -34,53 +100,72 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     """Advance states ``(R, n + 2)`` in place by len(etas) steps, the first of them number first_step.
 
     gram ``(n, n)`` = X X^T, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A
-    replica whose q leaves [0, limit] stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
+    replica whose q leaves [0, limit] stops and becomes NaN. s and the draws are rounded to the type of gram, q and nu
+    stay float64.
     """
     n = y.size
-    done = np.full(states.shape[0], etas.size)
-    window, words, scratch, normals = workspace(GROUP)
-    row_of, weight_of = np.empty(batch, np.int64), np.empty(batch)
-    for first in range(0, states.shape[0], GROUP):
-        window[:] = NOTHING
+    line = LINE // gram.itemsize
+    width = padded(n, line)
+    rows, s = aligned(gram, n * width), aligned(gram, LANES * width)
+    rows[:], s[:] = 0.0, 0.0
+    for i in range(n):
+        rows[i * width : i * width + n] = gram[i]
+    stream, keep = np.empty(LANES, np.int64), np.empty(LANES, gram.dtype)
+    q, nu, level, slope, shrink, change = (
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES),
+    )
+    row_of, weight_of = np.empty(batch * LANES, np.int64), np.empty(batch * LANES, gram.dtype)
+    words, squares = np.empty((4, DRAWS * LANES), np.uint64), np.empty(DRAWS * LANES, gram.dtype)
+    normals = np.empty((2, DRAWS * LANES), gram.dtype)
+    drawn, labels = np.empty((2, DRAWS * LANES), np.int64), np.empty((2, DRAWS * LANES))
+    for first in range(0, states.shape[0], LANES):
+        group = states[first : first + LANES]
+        load(group, replicas[first : first + LANES], width, limit, s, q, nu, stream)
+        window = NOTHING
         for k in range(etas.size):
+            if not within(q, limit) and not drop_diverged(group, width, limit, s, q, nu):
+                break
             rate = etas[k] / batch
-            for g in range(min(GROUP, states.shape[0] - first)):
-                i = first + g
-                q = states[i, n]
-                if not 0.0 <= q <= limit:
-                    if not np.isnan(q):
-                        states[i] = np.nan
-                        done[i] = k
-                    continue
-                level, slope = gain(q), gain_slope(q)
-                shrink = 0.0
-                change = 0.0
-                for b in range(batch):
-                    t = (first_step + k) * batch + b
-                    j = (t >> 1) - window[g]
-                    if j < 0 or j >= BLOCKS:
-                        refill(t, g, key, purpose, replicas[i], window, words, scratch, normals)
-                        j = 0
-                    row = row_index(words[g, 2 + (t & 1), j], n)
-                    score = states[i, row]
-                    error = rate * (level * score - y[row] - sigma * normals[g, t & 1, j])
-                    weight = error * level
-                    row_of[b] = row
-                    weight_of[b] = weight
-                    shrink += error * score * slope
-                    change += weight * score
-                keep = 1.0 - shrink
-                row, weight = row_of[0], weight_of[0]
-                for a in range(n):
-                    states[i, a] = keep * states[i, a] - weight * gram[row, a]
-                for b in range(1, batch):
-                    row, weight = row_of[b], weight_of[b]
-                    for a in range(n):
-                        states[i, a] -= weight * gram[row, a]
-                # |v|^2 = sum_b weight_b (X v)_b for the batch's step v, with X v = keep s_old - s_new
-                change *= keep
-                for b in range(batch):
-                    change += weight_of[b] * states[i, row_of[b]]
-                states[i, n] = keep * keep * q - change
-                states[i, n + 1] *= keep
-    return done
+            for g in range(LANES):
+                level[g], slope[g], shrink[g], change[g] = gain(q[g]), gain_slope(q[g]), 0.0, 0.0
+            for b in range(batch):
+                t = (first_step + k) * batch + b
+                if not 0 <= (t >> 1) - window < DRAWS:
+                    window = t >> 1
+                    fill_lanes(key, purpose, stream, window, words, squares, normals)
+                    noisy_labels(words, normals, y, sigma, drawn, labels)
+                half, at = t & 1, ((t >> 1) - window) * LANES
+                for g in range(LANES):
+                    row = drawn[half, at + g]
+                    score = np.float64(s[g * width + row])
+                    error = rate * (level[g] * score - labels[half, at + g])
+                    row_of[b * LANES + g] = row
+                    weight_of[b * LANES + g] = error * level[g]
+                    shrink[g] += error * score * slope[g]
+                    change[g] += error * level[g] * score
+            for g in range(LANES):
+                keep[g] = 1.0 - shrink[g]
+            if batch == 1:
+                for g in range(LANES):
+                    start = row_of[g] * width
+                    for column in range(0, width, line):
+                        add_line(s, g * width + column, keep[g], rows, start + column, weight_of[g])
+            else:
+                for g in range(LANES):
+                    add_rows(s, g * width, width, line, keep[g], rows, row_of, weight_of, g, LANES, batch)
+            # |v|^2 = sum_b weight_b (X v)_b for the batch's step v, with X v = keep s_old - s_new
+            for g in range(LANES):
+                change[g] *= 1.0 - shrink[g]
+            for b in range(batch):
+                for g in range(LANES):
+                    i = b * LANES + g
+                    change[g] += np.float64(weight_of[i]) * np.float64(s[g * width + row_of[i]])
+            for g in range(LANES):
+                q[g] = (1.0 - shrink[g]) * (1.0 - shrink[g]) * q[g] - change[g]
+                nu[g] *= 1.0 - shrink[g]
+        store(group, width, s, q, nu)
