@@ -3,6 +3,7 @@
 xarray and matplotlib are imported only by the functions that need them.
 """
 
+import errno
 import json
 import math
 import os
@@ -44,17 +45,75 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> Path:
     target = Path(path)
     temporary = _sibling(target)
     try:
-        with open(temporary, "xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write_new(temporary, data)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return target
+
+
+def append_line(path: str | os.PathLike[str], line: bytes) -> None:
+    """Add ``line`` and a line feed to the end of a file, on disk when this returns; a kill may leave a torn last line.
+
+    Raises OSError, and then takes back what was written of the line.
+    """
+    new = not os.path.exists(path)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        length = os.fstat(handle).st_size
+        try:
+            _write_all(handle, line + b"\n")
+            os.fsync(handle)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(handle, length)
+            raise
+    finally:
+        os.close(handle)
+    if new:
+        sync_folder(Path(path).parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in the folder survive a power cut. Where the file system knows no such thing nothing can be done.
+
+    Raises OSError where the disk fails.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR):
+            raise
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what killed writers left behind. Only for a folder that no other process is writing to."""
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _write_new(path: Path, data: bytes | memoryview) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, data: bytes | memoryview) -> None:
+    """A system call may take less than it was given."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def write_json(path: str | os.PathLike[str], content: object) -> Path:
@@ -94,16 +153,6 @@ def _rendered(figure: "Figure", kind: str, stamp: Mapping[str, None]) -> bytes:
 def _sibling(target: Path) -> Path:
     """A hidden name beside the target that no other process uses."""
     return target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut; some file systems refuse, and then nothing more can be done."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _plain(value: object) -> Any:

@@ -1,4 +1,8 @@
-"""`python -m numerics.run JOB`: the command line. One clear line and exit code 2 for bad input, 130 for Ctrl-C."""
+"""`python -m numerics.run JOB`: the command line.
+
+Exit codes, each with one clear line: 0; 1 unexpected, such as a full disk; 2 bad input; 3 points of a sweep failed,
+files are damaged, or a rerun differs; 130 Ctrl-C; 143 SIGTERM.
+"""
 
 import difflib
 import importlib
@@ -13,6 +17,9 @@ import typer
 from typer.exceptions import TyperException
 
 from numerics.errors import InputError
+from numerics.provenance import ARGUMENTS
+from numerics.run.interrupt import interruptible
+from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
@@ -28,27 +35,25 @@ JOBS = {
 #: modules that add commands of their own; imported only when the command is asked for, as they may need torch
 PLUGINS = {
     "bench": "numerics.run.bench",
+    "phase-diagram": "numerics.run.phase_diagram",
+    "device-bench": "numerics.run.device_bench",
+    "simulate": "numerics.run.simulate",
     "networks": "numerics.run.networks",
     "network-law": "numerics.run.network_law",
     "advise": "numerics.run.advise",
+    "advise-check": "numerics.run.advise_check",
     "schedules-bench": "numerics.run.schedules_bench",
+    "sweep": "numerics.run.sweep",
+    "rerun": "numerics.run.rerun",
+    "check": "numerics.run.check",
 }
 
-Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a .csv file")]
-Rows = Annotated[int | None, typer.Option(help="training rows [20; a file: all]")]
-Features = Annotated[int | None, typer.Option(help="random Fourier features; 0 keeps the columns")]
-Target = Annotated[str | None, typer.Option(help="digits: parity or class; csv: column of y")]
 Shape = Annotated[str, typer.Option(help="radial, coordinatewise, diagonal-difference, diagonal-product, sinh, tanh")]
-Depth = Annotated[float | None, typer.Option(help="depth D, real, at least 1 [3]")]
-Gamma = Annotated[float | None, typer.Option(help="the paper's gamma = D - 1, instead of --depth")]
 Eta = Annotated[str, typer.Option(help="learning rate, or auto: a share of the stability limit")]
 Fraction = Annotated[float, typer.Option(help="that share")]
-Batch = Annotated[int, typer.Option(help="batch size, drawn with replacement")]
-Sigma = Annotated[float, typer.Option(help="standard deviation of the fresh label noise")]
 Rho0 = Annotated[str, typer.Option(help="start: distance from the minimum-norm solution, or auto: 1.5 |w_mn|")]
 Steps = Annotated[str, typer.Option(help="steps of the large learning rate, or auto: from the law (C6)")]
 DecayAt = Annotated[str, typer.Option(help="step of the decay, or auto")]
-DecayFactor = Annotated[float, typer.Option(help="eta is divided by this at the decay")]
 Replicas = Annotated[int, typer.Option(help="independent runs")]
 Records = Annotated[int, typer.Option(help="points along a curve")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
@@ -84,7 +89,7 @@ def _job_command(job: str) -> Callable[..., None]:
         force: Force = False,
     ) -> None:
         options = {name: value for name, value in locals().items() if name != "job"}
-        options["depth"] = _depth(options.pop("depth"), options.pop("gamma"))
+        options["depth"] = depth_of(options.pop("depth"), options.pop("gamma"))
         options["out"] = out or Path("out") / job
         run_job(job, options)
 
@@ -96,40 +101,34 @@ for _job in JOBS:
     app.command(_job)(_job_command(_job))
 
 
-def _depth(depth: float | None, gamma: float | None) -> float:
-    if depth is not None and gamma is not None and depth != gamma + 1:
-        raise InputError("gamma", gamma, f"contradicts depth = {depth:g} (gamma = D - 1)", "give one of the two")
-    if gamma is not None:
-        if not gamma >= 0:
-            raise InputError("gamma", gamma, "is negative", "give gamma = D - 1 of at least 0")
-        return gamma + 1
-    return 3.0 if depth is None else depth
-
-
 def run_job(job: str, options: dict[str, Any]) -> None:
     """Validate, compute, write, print."""
     started = time.perf_counter()
     from threadpoolctl import threadpool_limits
 
-    from numerics.files import prepare_folder
     from numerics.run import report
+    from numerics.run.memory import REMEDY, peak
+    from numerics.run.session import session
     from numerics.run.settings import validated
     from numerics.run.system import make_system
 
-    settings = validated(job=job, **_automatic(options))
-    folder = prepare_folder(settings.out)
+    settings = validated(job=job, **numbers_or_auto(options))
     module = importlib.import_module(f"numerics.run.{job.replace('-', '_')}")
-    with threadpool_limits(1), Progress(job) as progress:  # small matrices; more threads would change bits
-        outcome = module.run(make_system(settings), progress.tick, progress.begin)
-    picture = report.write(outcome, folder, started)
+    with session(settings.out, needs=peak(settings), remedy=REMEDY) as folder:
+        with threadpool_limits(1), Progress(job) as progress:  # small matrices; more threads would change bits
+            outcome = module.run(make_system(settings), progress.tick, progress.begin)
+        report.write(outcome, folder.staging, started)
     typer.echo(report.text(outcome))
-    typer.echo(f"\npicture: {picture}\ncurves:  {folder / (job + '.nc')}\nsummary: {folder / 'summary.json'}")
+    stem = settings.out / job
+    typer.echo(f"\npicture: {stem}.png\ncurves:  {stem}.nc\nsummary: {settings.out / 'summary.json'}")
 
 
-def _automatic(options: dict[str, Any]) -> dict[str, Any]:
-    """Texts that stand for a number or "auto"."""
+def numbers_or_auto(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with texts that stand for a number or "auto" read. Raises InputError for other texts."""
     kinds = {"eta": float, "rho0": float, "steps": int, "decay_at": int}
-    return options | {name: _number_or_auto(name, options[name], kind) for name, kind in kinds.items()}
+    return options | {
+        name: _number_or_auto(name, options[name], kind) for name, kind in kinds.items() if name in options
+    }
 
 
 def _number_or_auto(name: str, text: str, kind: type[int] | type[float]) -> object:
@@ -171,22 +170,32 @@ class Progress:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 (unexpected), 2 (bad input) or 130 (Ctrl-C)."""
+    """Run the command line and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _load_plugins(arguments)
-        code = app(arguments, standalone_mode=False)
+        with interruptible():
+            code = execute(arguments)
     except InputError as error:
         _refuse(str(error))
     except TyperException as error:
         _refuse(_usage_line(error, arguments))
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as stop:
         print("interrupted: nothing half-written is left behind", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(getattr(stop, "code", 130))
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
-    sys.exit(code or 0)
+    sys.exit(code)
+
+
+def execute(arguments: list[str]) -> int:
+    """Run one command; its exit code. Raises what `main` turns into a line."""
+    token = ARGUMENTS.set(arguments)
+    try:
+        _load_plugins(arguments)
+        return app(arguments, standalone_mode=False) or 0
+    finally:
+        ARGUMENTS.reset(token)
 
 
 def _refuse(line: str) -> None:

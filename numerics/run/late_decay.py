@@ -1,7 +1,6 @@
 """Late decay: one trunk at the large learning rate, decays branched off it at many steps (C8)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +11,8 @@ from numerics.errors import InputError
 from numerics.plotting import COLOURS, letter, new_figure, points
 from numerics.run.phase2 import conditions, stability_check
 from numerics.run.phase3 import final_loss_check, relaxation_length
-from numerics.run.report import Outcome
+from numerics.run.report import Branch, Outcome
 from numerics.run.system import System
-from numerics.scalar_law import SlowPath
 from numerics.schedule import Constant, StepDecay
 
 if TYPE_CHECKING:
@@ -27,15 +25,6 @@ IntArray = npt.NDArray[np.int64]
 _BRANCHES = 9
 _EARLIEST = 0.01  # of the trunk: the first decay step after 0
 _FINAL_RECORDS = 16  # over the last fifth of a branch, averaged per replica
-
-
-@dataclass(frozen=True, eq=False)
-class Branch:
-    """A decay at one step: the law along it, and the final test loss of every replica ``(R,)``."""
-
-    decay_at: int
-    law: SlowPath
-    final: FloatArray
 
 
 def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any]) -> Outcome:
@@ -63,6 +52,7 @@ def run(system: System, tick: Callable[[int], Any], begin: Callable[[int], Any])
         draw=draw,
         notes=notes(system, branches),
         late_decay=late_decay_record(branches),
+        branches=branches,
     )
 
 

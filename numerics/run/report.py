@@ -1,6 +1,7 @@
 """What a job found: checks and curves as a table, summary.json, one netCDF file and one figure."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from numerics import files
 from numerics.check import Check, mean_and_sem, table
 from numerics.plotting import style
-from numerics.provenance import provenance
+from numerics.provenance import origin, provenance
 from numerics.run.settings import Settings
 from numerics.run.system import System
 from numerics.scalar_law import SlowPath
@@ -38,6 +39,15 @@ LONG_NAMES = {
 
 
 @dataclass(frozen=True, eq=False)
+class Branch:
+    """A decay at one step: the law along it, and the final test loss of every replica ``(R,)``."""
+
+    decay_at: int
+    law: SlowPath
+    final: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """A finished job. simulation holds observables ``(steps, R)``; law is None where eta exceeds the limit."""
 
@@ -51,6 +61,7 @@ class Outcome:
     draw: Callable[["Outcome"], "Figure"]
     notes: list[str] = field(default_factory=list)
     late_decay: dict[str, FloatArray] | None = None
+    branches: Sequence[Branch] = ()
     curves: dict[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
 
     @property
@@ -94,7 +105,13 @@ def summary(outcome: Outcome, started: float) -> dict[str, object]:
     content["checks"] = [check.record() for check in outcome.checks]
     content["notes"] = outcome.notes
     settings = outcome.settings
-    content["provenance"] = provenance(seed=settings.seed, started=started, threads=settings.threads)
+    content["provenance"] = provenance(
+        seed=settings.seed,
+        started=started,
+        threads=settings.threads,
+        arguments=settings.arguments,
+        inputs=settings.inputs,
+    )
     return content
 
 
@@ -122,7 +139,12 @@ def dataset(outcome: Outcome) -> "xarray.Dataset":
     coordinates: dict[str, Any] = {"step": ("step", outcome.step, {"long_name": "SGD steps", "units": "step"})}
     if outcome.law is not None:
         coordinates["law_step"] = ("law_step", outcome.law.step, {"long_name": "SGD steps", "units": "step"})
-    attributes = {"title": f"latedecay {outcome.settings.job}", "seed": str(outcome.settings.seed)}
+    settings = outcome.settings
+    attributes = {
+        "title": f"latedecay {settings.job}",
+        "seed": str(settings.seed),
+        "provenance": json.dumps(origin(settings.arguments, settings.inputs)),
+    }
     return xarray.Dataset(variables, coordinates, attributes)
 
 

@@ -41,12 +41,31 @@ class Settings(BaseModel):
     decay_at: int | Auto = "auto"
     decay_factor: float = Field(10.0, gt=1)
     replicas: int = Field(48, ge=2)
+    first_replica: int = Field(0, ge=0)
     records: int = Field(800, ge=10)
     seed: int = Field(0, ge=0, lt=2**64)
     threads: int = Field(2, ge=1)
     out: Path
     small: bool = False
     force: bool = False
+
+    @property
+    def inputs(self) -> list[str]:
+        """The files that the job reads."""
+        return [self.data] if Path(self.data).suffix.lower() in (".npz", ".csv") else []
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line that gives the same bits again, every option said; bits do not depend on those left out."""
+        given = self.model_dump(exclude={"job", "out", "threads", "first_replica"}, exclude_none=True)
+        return [self.job, *(word for name, value in given.items() for word in _option(name, value))]
+
+
+def _option(name: str, value: object) -> list[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag] if value else []
+    return [flag, str(value)]
 
 
 _REMEDIES = {

@@ -56,7 +56,7 @@ def test_a_job_writes_figure_curves_and_a_summary_that_keeps_the_contract(capsys
     assert code == 0
     assert "picture:" in out
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"{job}.svg", f"{job}.pdf", f"{job}.png", f"{job}.nc", "summary.json"}
+    assert names == {f"{job}.svg", f"{job}.pdf", f"{job}.png", f"{job}.nc", "summary.json", "SHA256SUMS"}
     summary = json.loads((tmp_path / "summary.json").read_text())
     for block, keys in SUMMARY_KEYS.items():
         assert keys <= set(summary[block]), block
