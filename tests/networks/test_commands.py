@@ -79,14 +79,15 @@ def test_a_second_run_reads_the_checkpoints_and_ends_with_the_same_numbers(netwo
 
 
 def test_the_law_predicts_the_late_decay_curve_without_training_a_branch(tmp_path):
-    """10 digits, 2 seeds: law within 2 % of the branches (resolution: 2 paired runs), which fall by 25 % or more."""
+    """10 digits, 2 seeds; the branches fall by 25 % or more, of which the law may miss 2 % of the loss."""
     small = ["--n-train", "10", "--widths", "24", "--seeds", "2", "--kinds", "fresh,minibatch", "--eta", "0.1"]
     times = ["--batch", "5", "--first-decay", "500", "--last-decay", "4000", "--decays", "3", "--branch-steps", "500"]
     assert run(["networks", *small, *times, "--surfaces", "", "--threads", "1", "--law"], tmp_path) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["saturation"]["reached"]
     predicted, simulated = (np.mean(summary["law"][name], axis=1) for name in ("predicted", "simulated"))
-    np.testing.assert_allclose(predicted, simulated, rtol=0.02)
+    resolution = 0.02
+    np.testing.assert_allclose(predicted, simulated, rtol=resolution)
     assert simulated[-1] < 0.75 * simulated[0]
     assert summary["late_decay"]["minibatch"]["correlation"] is None  # nothing moves: no rank to speak of
     assert len(summary["law"]["checks"]) == len(predicted) - 1
