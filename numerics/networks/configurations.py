@@ -189,6 +189,11 @@ CONFIGURATIONS = {
             source="mnist",
             n_test=2000,
             eta=0.008,
+            noise=0.3,
+            first_decay=150,
+            last_decay=20_000,
+            branch_steps=1500,
+            seeds=4,
         ),
         replace(
             _RELU,
