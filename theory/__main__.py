@@ -10,6 +10,9 @@ from typing import NoReturn
 import sympy
 
 from theory import (
+    classification,
+    controls,
+    decay_time,
     invariants,
     landscape,
     momentum,
@@ -47,7 +50,10 @@ def chain(parametrization: Parametrization) -> Chain:
     if isinstance(parametrization, Radial):
         sections.append(("Scalar law", scalar_law.derivations(parametrization)))
         sections.append(("Selection threshold", selection.derivations(parametrization)))
+        sections.append(("Decay-time curve", decay_time.derivations()))
     sections.append(("Invariants", invariants.derivations(parametrization)))
+    sections.append(("Controls", controls.derivations()))
+    sections.append(("Classification with flipped labels", classification.derivations()))
     sections.append(("Momentum", momentum.derivations()))
     sections.append(("Pathwise identity of f = u v", pathwise.derivations()))
     return sections

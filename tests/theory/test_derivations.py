@@ -6,6 +6,9 @@ import pytest
 import sympy
 
 from theory import (
+    classification,
+    controls,
+    decay_time,
     invariants,
     landscape,
     momentum,
@@ -17,6 +20,7 @@ from theory import (
     selection,
     slow_law,
 )
+from theory.claims import CLAIMS
 from theory.derivation import Derivation, entries
 from theory.identity import vanishes
 from theory.parametrization import Coordinatewise, DiagonalNetwork, Radial, named
@@ -80,7 +84,7 @@ def test_radial_steps_are_proved_for_any_gain(derive):
         assert vanishes(part.subs(unit))
 
 
-@pytest.mark.parametrize("module", [noise_floor, sampling, momentum, pathwise])
+@pytest.mark.parametrize("module", [noise_floor, sampling, decay_time, controls, classification, momentum, pathwise])
 def test_steps_without_a_parametrization_are_proved(module):
     assert not _unproved(module.derivations())
 
@@ -94,12 +98,15 @@ def test_names_are_unique_and_every_claim_asked_for_is_there():
         *scalar_law.derivations(RADIAL["symbolic depth"]),
         *selection.derivations(RADIAL["symbolic depth"]),
         *invariants.derivations(RADIAL["symbolic depth"]),
+        *decay_time.derivations(),
+        *controls.derivations(),
+        *classification.derivations(),
         *momentum.derivations(),
         *pathwise.derivations(),
     ]
     assert len({step.name for step in steps}) == len(steps)
     claims = {claim for step in steps for claim in step.claim.split(", ")}
-    assert claims >= {"C1", "C2", "C3", "C4", "C5", "C6", "C7", "C9", "C12", "C13", "C15", "C16"}
+    assert claims >= {claim.number for claim in CLAIMS}
 
 
 X = sympy.Symbol("x", positive=True)
