@@ -28,5 +28,6 @@ mathjax_path = mathjax.name
 html_css_files = ["latedecay.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False
 nitpicky = True
 suppress_warnings = ["myst.header"]

@@ -290,8 +290,12 @@ class RadialLaw:
 
     def stability_limit(self, rho_low: float, rho_high: float) -> float:
         """The least stability limit (C9) over rho in [rho_low, rho_high]."""
-        grid = np.linspace(rho_low, rho_high, 9)
-        return min(stability_limit(self.manifold.kernel(float(rho)), batch=self.batch) for rho in grid)
+        limit = float("inf")
+        for rho in np.linspace(rho_high, rho_low, 9):  # the limit is searched for only where the last one is passed
+            K = self.manifold.kernel(float(rho))
+            if np.isinf(limit) or not Fluctuations(K, limit, self.batch).stable:
+                limit = min(limit, stability_limit(K, batch=self.batch))
+        return limit
 
     def predictor_spread(self, rho: float, eta: float, rows: FloatArray) -> FloatArray:
         """Covariance ``(n + 1, n + 1)`` of c = (Q w, zhat . w) around the manifold; rows ``(n, n)`` = X Q^T.

@@ -192,7 +192,7 @@ def _width_panel(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untyped-d
         predicted, measured = data["width"].values[i].T
         ax.plot(norm, predicted, color=COLOURS[colour], label=f"D = {DEPTHS[i]:g}")
         ax.plot(norm, measured, symbol, color=COLOURS[colour], markerfacecolor="white", markersize=4)
-    ax.set(xlabel=r"norm $|w|$ / $|w_{\rm mn}|$", ylabel="half-width / at $w_{mn}$", yscale="log")
+    ax.set(xlabel=r"norm $|w|$ / $|w_{\rm mn}|$", ylabel=r"half-width / at $w_{\rm mn}$", yscale="log")
     ax.set_yticks([0.2, 0.5, 1.0], ["0.2", "0.5", "1"])
     ax.minorticks_off()
     ax.set_title("(e) valleys narrow with norm and depth", loc="left")

@@ -112,10 +112,11 @@ def draw(data: xarray.Dataset) -> Figure:
 def _guide(ax, load: FloatArray, level: float, order: int) -> None:  # type: ignore[no-untyped-def]
     """A dotted line of the given order through the last point's level."""
     line = level * (load / load[-1]) ** order
+    place = 5 if order == 1 else 3  # clear of the curves
     ax.plot(load, line, ":", color=COLOURS["reference"], linewidth=1)
     ax.annotate(
         f"slope {order}",
-        (load[2], line[2]),
+        (load[place], line[place]),
         (2, -11),
         textcoords="offset points",
         fontsize=8,
