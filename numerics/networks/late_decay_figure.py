@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from numerics.networks.benefit import Benefit
@@ -101,8 +101,8 @@ def _draw_against_decay(ax: Axes, data: LateDecay, values: dict[str, Array], sca
 
 
 def _few_ticks(axis: Axis) -> None:
-    """1, 2, 5 on a logarithmic axis of about one decade, where the default labels overlap."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Few plain numbers on a logarithmic axis of about one decade, where the default labels overlap."""
+    axis.set_major_locator(MaxNLocator(5))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

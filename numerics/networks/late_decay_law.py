@@ -20,7 +20,7 @@ from numerics.networks.slow_law import Setting, integrate
 #: relative difference of Euler and Heun steps; the error of the path is about its square
 TOLERANCE = 0.05
 #: relative error of a test loss that the checks undertake to detect
-RESOLUTION = 0.05
+RESOLUTION = 0.02
 
 
 @dataclass(frozen=True)

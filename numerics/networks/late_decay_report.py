@@ -56,9 +56,13 @@ def landscapes(
     held_out: int | None,
     seed: int,
     folder: Path,
+    pictures: Path,
     report: Report,
 ) -> dict[str, Drawn]:
-    """Evaluate and draw every surface of ``kinds`` for the first seed of the first kind, from saturation on."""
+    """Evaluate and draw every surface of ``kinds`` for the first seed of the first kind, from saturation on.
+
+    What it resumes from lies in ``folder``.
+    """
     run = experiment.runs[0]
     steps, path, ends = checkpoints(experiment, experiment.names[0])
     late, decays = steps >= data.saturated, data.steps >= data.saturated
@@ -80,7 +84,7 @@ def landscapes(
             folder=folder / "state" / f"landscape-{kind}",
             report=report,
         )
-        write_figure(folder / f"landscape-{kind}", landscape_figure.figure(shown))
+        write_figure(pictures / f"landscape-{kind}", landscape_figure.figure(shown))
         drawn[kind] = Drawn(shown, gaps, on.explained)
     return drawn
 
