@@ -37,6 +37,7 @@ class Request:
     flip: float = 0.0
     tau: float = 0.0
     dropout: float = 0.0
+    substeps: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,19 @@ def foresee(
 
 def _on_ray(request: Request, law: RayLaw, rho0: float, eta: float, steps: IntArray) -> Prediction:
     path = law.path(rho0, eta, steps)
+    path = replace(path, remainder=path.remainder + _scheme_error(request, law.manifold.kernel(rho0), eta))
     floor_sem, rate_sem = _sampled(law, rho0, eta)
     order = "leading order in the fluctuation" if request.noise == "flips" else "any eta and batch"
     claim = claim_of(request)
     drift_sem = rate_sem * abs(float(np.log(path.rho[-1] / rho0)))
     floor = Foreseen(path.floor, path.remainder, floor_sem, "C2" if claim == "C4" else claim, order)
     return Prediction(floor, Foreseen(path.rho, path.remainder, drift_sem, claim, order))
+
+
+def _scheme_error(request: Request, K: FloatArray, eta: float) -> float:
+    """Relative size of what the SDE's scheme adds, of first or second order in h lambda_max, h its time step."""
+    step = eta / request.substeps * float(np.linalg.eigvalsh(K)[-1]) / len(K)
+    return {"sde": step / 2, "sde2": step**2 / 2}.get(request.dynamics, 0.0)
 
 
 def _sampled(law: RayLaw, rho: float, eta: float) -> tuple[float, float]:

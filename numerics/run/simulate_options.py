@@ -1,0 +1,115 @@
+"""`simulate`: which dynamics goes with which noise and sampling, and which option belongs to which.
+
+Anything else is refused in one line.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from numerics.errors import InputError
+
+DYNAMICS = ("sgd", "momentum", "gradient-flow", "sde", "sde2", "slow-law")
+FRESH = ("gaussian", "rademacher", "student")
+NOISES = (*FRESH, "flips", "minibatch", "isotropic", "static", "dropout")
+SAMPLINGS = ("with-replacement", "without-replacement", "shuffle")
+
+#: noise that each dynamics can have, and why not others
+_NOISE_OF: dict[str, tuple[tuple[str, ...], str]] = {
+    "sgd": (NOISES, ""),
+    "momentum": (NOISES, ""),
+    "gradient-flow": (("none", "static"), "gradient flow sees neither batches nor fresh noise"),
+    "sde": (("gaussian", "minibatch"), "the equation C14 knows the covariance of batches and label noise only"),
+    "sde2": (("gaussian", "minibatch"), "the equation C14 knows the covariance of batches and label noise only"),
+    "slow-law": ((*FRESH, "flips"), "no slow law is known for it"),
+}
+_SAMPLED = ("sgd", "momentum", "slow-law")
+
+#: option -> which of dynamics or noise it belongs to, and its default for each value that it belongs to
+_OWNED: dict[str, tuple[str, dict[str, float]]] = {
+    "momentum": ("dynamics", {"momentum": 0.9}),
+    "substeps": ("dynamics", {"sde": 8, "sde2": 4}),
+    "freedom": ("noise", {"student": 8.0}),
+    "flip": ("noise", {"flips": 0.2}),
+    "tau": ("noise", {"isotropic": 0.0}),
+    "dropout": ("noise", {"dropout": 0.02}),
+    "sigma": ("noise", dict.fromkeys((*FRESH, "static"), 0.03)),
+}
+#: option -> the range it must lie in, as a test and in words
+_RANGES: dict[str, tuple[Callable[[float], bool], str, str]] = {
+    "momentum": (lambda x: 0 <= x < 1, "is not in [0, 1)", "give a number below 1"),
+    "substeps": (lambda x: x >= 1, "is below 1", "give at least 1"),
+    "freedom": (lambda x: 4 < x < inf, "is not above 4: losses would have no variance", "give a larger number"),
+    "flip": (lambda x: 0 < x < 0.5, "is not in (0, 1/2)", "flip some labels, fewer than half"),
+    "tau": (lambda x: 0 <= x < inf, "is not a standard deviation", "give a positive number, or leave it to the law"),
+    "dropout": (lambda x: 0 < x < 1, "is not in (0, 1)", "drop some entries, not all"),
+    "sigma": (lambda x: 0 <= x < inf, "is not a standard deviation", "give 0 or a positive number"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A valid combination, every number resolved; those that play no part are 0. ``tau`` 0 means: from the law."""
+
+    dynamics: str
+    noise: str
+    sampling: str
+    sigma: float
+    momentum: float
+    substeps: int
+    freedom: float
+    flip: float
+    tau: float
+    dropout: float
+
+    @property
+    def random(self) -> bool:
+        """Whether replicas differ."""
+        return self.dynamics not in ("gradient-flow", "slow-law")
+
+
+def choice(dynamics: str, noise: str | None, sampling: str | None, given: dict[str, float | None]) -> Choice:
+    """The choice of these options; None where one was left out. Raises InputError for what does not go together."""
+    _known("dynamics", dynamics, DYNAMICS)
+    allowed, why = _NOISE_OF[dynamics]
+    noise = allowed[0] if noise is None else noise
+    _known("noise", noise, (*NOISES, *(["none"] if dynamics == "gradient-flow" else [])))
+    if noise not in allowed:
+        rule = f"does not go with dynamics = {dynamics}: {why}"
+        raise InputError("noise", noise, rule, f"choose {' or '.join(allowed)}")
+    return Choice(
+        dynamics=dynamics,
+        noise=noise,
+        sampling=_sampling(dynamics, sampling),
+        **_numbers({"dynamics": dynamics, "noise": noise}, given),  # type: ignore[arg-type]
+    )
+
+
+def _sampling(dynamics: str, sampling: str | None) -> str:
+    if sampling is None:
+        return SAMPLINGS[0]
+    _known("sampling", sampling, SAMPLINGS)
+    if dynamics not in _SAMPLED and sampling != SAMPLINGS[0]:
+        rule = f"does not go with dynamics = {dynamics}, which draws no batches"
+        raise InputError("sampling", sampling, rule, "leave it out, or --dynamics sgd")
+    return sampling
+
+
+def _numbers(names: dict[str, str], given: dict[str, float | None]) -> dict[str, float]:
+    """Each owned option: as given, its default, or 0 where it plays no part. Raises InputError where it is given."""
+    found: dict[str, float] = {}
+    for option, (owner, defaults) in _OWNED.items():
+        value, name = given.get(option), names[owner]
+        if value is not None and name not in defaults:
+            rule = f"has no meaning for {owner} = {name}"
+            raise InputError(option, value, rule, f"leave it out, or --{owner} {' or '.join(defaults)}")
+        found[option] = (defaults[name] if value is None else value) if name in defaults else 0
+        holds, rule, remedy = _RANGES[option]
+        if name in defaults and not holds(found[option]):
+            raise InputError(option, found[option], rule, remedy)
+    return found
+
+
+def _known(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(name, value, "is unknown", f"choose {', '.join(known)}")
