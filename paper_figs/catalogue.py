@@ -29,6 +29,7 @@ FIGURES = {
     "fig_momentum": "heavy ball",
     "fig_sde": "convergence orders of the diffusion approximations",
     "fig_controls": "noise models compared",
+    "fig_samplings": "ways of drawing a batch, shapes of the noise",
     "fig_classification": "cross-entropy with flipped labels",
     "fig_network_law": "the law on a real network",
 }
