@@ -17,6 +17,17 @@ SIMULATORS = {"numerics.sgd", "numerics.dynamics", "numerics.kernels", "numerics
 # These run the package's own generated text; nothing else may.
 GENERATORS = {"theory.lower", "numerics.specialise"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+# These could unpickle a file: forbidden, or told not to where the call stands.
+FORBIDDEN_READERS = {"joblib.load", "pandas.read_pickle", "pd.read_pickle", "torch.jit.load", "np.fromregex"}
+TOLD = {"np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False), "torch.load": ("weights_only", True)}
+# The only ones that hand objects to other processes of ours; those libraries pickle on the way (docs/howto/cluster.md).
+TRANSPORTS = {"joblib", "distributed", "dask", "submitit", "multiprocessing"}
+MAY_TRANSPORT = {
+    "numerics.sweep.engines",
+    "numerics.run.schedules_bench",
+    "numerics.run.advise_check",
+    "paper_figs.cli",
+}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "parse_expr", "execfile"}
 
 Sources = dict[str, str]
@@ -85,6 +96,8 @@ def executions(tree: Sources) -> list[str]:
     wrong = []
     for module, text in tree.items():
         wrong += [f"{module}: {name}" for name in imports(module, text) if name.split(".")[0] in FORBIDDEN_MODULES]
+        if module not in MAY_TRANSPORT:
+            wrong += [f"{module}: {name}" for name in imports(module, text) if name.split(".")[0] in TRANSPORTS]
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call):
                 wrong += [f"{module}:{node.lineno} {why}" for why in dangerous(node, module in GENERATORS)]
@@ -95,12 +108,27 @@ def dangerous(call: ast.Call, generator: bool) -> Iterator[str]:
     name = getattr(call.func, "id", None)
     if (name in FORBIDDEN_CALLS or getattr(call.func, "attr", None) == "parse_expr") and not generator:
         yield f"{name or 'parse_expr'}()"
+    if getattr(call.func, "attr", None) in ("exec_module", "spec_from_file_location") and not generator:
+        yield "a file run as a module"
+    yield from unpickling(call)
     for option in call.keywords:
         allowed = isinstance(option.value, ast.Constant) and option.value.value is False
         if option.arg == "allow_pickle" and not allowed:
             yield "allow_pickle"
         if option.arg == "weights_only" and allowed:
             yield "weights_only=False"
+
+
+def unpickling(call: ast.Call) -> Iterator[str]:
+    """Readers that are forbidden, or not told in the call itself to read plain data only."""
+    reader = ast.unparse(call.func)
+    if reader in FORBIDDEN_READERS:
+        yield reader
+    if reader in TOLD:
+        option, value = TOLD[reader]
+        given = [word.value for word in call.keywords if word.arg == option]
+        if not (given and isinstance(given[0], ast.Constant) and given[0].value is value):
+            yield f"{reader} without {option}={value}"
 
 
 def test_layers_are_there():
@@ -174,6 +202,13 @@ def test_a_simulator_behind_a_law_is_noticed():
         "sympy.parsing.sympy_parser.parse_expr(text)",
         "np.load(path, allow_pickle=True)",
         "np.load(path, allow_pickle=flag)",
+        "np.load(path)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=flag)",
+        "joblib.load(path)",
+        "import joblib",
+        "from submitit import AutoExecutor",
+        "spec.loader.exec_module(module)",
         "torch.load(path, weights_only=False)",
     ],
 )
@@ -184,3 +219,9 @@ def test_running_text_or_files_is_noticed(text):
 def test_generated_text_may_run_where_it_is_generated_and_only_there():
     assert executions({"theory.lower": "exec(compile(text, '', 'exec'))", "numerics.a": "re.compile(x)"}) == []
     assert executions({"theory.lower": "np.load(path, allow_pickle=True)"})
+
+
+def test_what_workers_exchange_is_text():
+    from numerics.sweep import shards
+
+    assert shards.compute.__annotations__ == {"task": str, "return": str}

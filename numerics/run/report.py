@@ -153,16 +153,15 @@ def _attributes(name: str) -> dict[str, str]:
     return {"long_name": long_name, "units": units}
 
 
-def write(outcome: Outcome, folder: Path, started: float) -> Path:
-    """Figure, netCDF file and, last, summary.json into folder. Returns the picture's path."""
+def write(outcome: Outcome, folder: Path, started: float) -> None:
+    """Figure, netCDF file and, last, summary.json into folder."""
     job = outcome.settings.job
     curves, content = dataset(outcome), summary(outcome, started)
     with style():
         figure = outcome.draw(outcome)
         files.write_netcdf(folder / f"{job}.nc", curves)
-        pictures = files.write_figure(folder / job, figure)
+        files.write_figure(folder / job, figure)
     files.write_json(folder / "summary.json", content)
-    return pictures[-1]
 
 
 def text(outcome: Outcome) -> str:

@@ -91,7 +91,7 @@ def _on_dask(distributed: Any, client: Any, tasks: list[str]) -> Results:
     keys = [f"latedecay-{run}-{i}" for i in range(len(tasks))]
     numbers = {key: i for i, key in enumerate(keys)}
     futures = client.map(compute, tasks, key=keys, pure=False)
-    for future in distributed.as_completed(futures):
+    for future in distributed.as_completed(futures, loop=client.loop):
         failure = future.exception() if future.status == "error" else None
         if failure is not None and type(failure).__name__ != "KilledWorker":
             raise _foreign("Dask", failure)

@@ -15,7 +15,7 @@ from numerics.errors import InputError
 from numerics.hashes import sha256_of_bytes, sha256_of_file
 from numerics.provenance import origin
 from numerics.run.settings import Settings, validated
-from numerics.sweep.config import Sweep
+from numerics.sweep.config import JOBS, Sweep
 from numerics.sweep.observables import record
 
 
@@ -90,6 +90,8 @@ def _computed(given: dict[str, Any]) -> dict[str, Any]:
         if sha256_of_file(Path(given["path"])) != given["data"]:
             raise InputError("data", given["path"], "changed since the sweep began", "restore it, or begin anew")
     point = validated(**settings)
+    if point.job not in JOBS:
+        raise InputError("job", point.job, "cannot be swept", f"choose one of {', '.join(JOBS)}")
     module = importlib.import_module(f"numerics.run.{point.job.replace('-', '_')}")
     with threadpool_limits(1):
         return record(module.run(make_system(point), lambda _: None, lambda _: None))

@@ -1,0 +1,163 @@
+"""Real processes, really stopped: SIGKILL at random moments, Ctrl-C and SIGTERM; what they leave is whole."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from numerics.hashes import sha256_of_file
+from numerics.run.check import verify
+from tests.sweep.small import CONFIG, written
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def command(*words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "numerics.run", *map(str, words)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finished(*words):
+    """Exit code, standard output, standard error and seconds."""
+    begin = time.monotonic()
+    process = command(*words)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err, time.monotonic() - begin
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def lines(folder):
+    path = folder / "journal"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def readable(folder):
+    """No file but a torn last line of the journal, or a shard without one, may look unfinished."""
+    wrong = verify(folder)[1] if folder.exists() else {}
+    return set(wrong) <= {"journal"} and all("torn" in reason or "first line" in reason for reason in wrong.values())
+
+
+def test_a_sweep_killed_at_random_moments_ends_with_the_same_hash(tmp_path, pytestconfig):
+    kills = 200 if pytestconfig.getoption("--full") else 3
+    config = written(tmp_path / "sweep.json")
+    code, _, err, seconds = finished("sweep", config, "--out", tmp_path / "whole")
+    assert code == 0, err
+    digest = sha256_of_file(tmp_path / "whole" / "sweep.nc")
+    draw, done, stopped, round_ = random.Random(1), 0, 0, 0
+    while done < kills:
+        folder = tmp_path / f"killed-{round_}"
+        process = command("sweep", config, "--out", folder)
+        time.sleep(draw.uniform(0.3, 1.0) * seconds)
+        process.kill()
+        process.communicate()
+        done, stopped = done + 1, stopped + (process.returncode == -signal.SIGKILL)
+        assert readable(folder), verify(folder)
+        if (folder / "sweep.nc").exists():
+            assert sha256_of_file(folder / "sweep.nc") == digest
+            round_ += 1
+    code, _, err, _ = finished("sweep", config, "--out", folder)
+    assert code == 0, err
+    assert sha256_of_file(folder / "sweep.nc") == digest
+    assert verify(folder)[1] == {}
+    print(f"{stopped} of {kills} kills met a running process; {round_} sweeps ended between them")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_sweep_that_is_interrupted_keeps_its_shards_and_leaves_within_seconds(tmp_path, number, code):
+    long = {**CONFIG["fixed"], "steps": 200_000}
+    config = written(tmp_path / "sweep.json", fixed=long, random={**CONFIG["random"], "draws": 400})
+    out = tmp_path / "out"
+    process = command("sweep", config, "--out", out, *(["--workers", 2] if number == signal.SIGTERM else []))
+    wait_for(lambda: lines(out) > 3)
+    begin = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 5
+    assert process.returncode == code, err
+    assert err.splitlines()[-1] == "interrupted: nothing half-written is left behind"
+    assert "Traceback" not in err
+    assert verify(out)[1] == {}
+    assert lines(out) > 3
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("job", ["phase1", "phase2", "phase3", "late-decay"])
+def test_a_job_that_is_terminated_leaves_within_seconds_and_the_old_result_stays(tmp_path, job, pytestconfig):
+    if job in ("phase1", "phase3") and not pytestconfig.getoption("--full"):
+        pytest.skip("long; runs with --full")
+    old = tmp_path / "summary.json"
+    old.write_text("old")
+    process = command(job, "--small", "--steps", 10**9, "--out", tmp_path)
+    wait_for(lambda: (tmp_path / ".next").exists())
+    time.sleep(4)
+    begin = time.monotonic()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 5
+    assert (process.returncode, "Traceback" in err) == (143, False), err
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert old.read_text() == "old"
+
+
+def test_a_second_run_in_the_folder_of_a_job_is_refused(tmp_path):
+    first = command("phase2", "--small", "--steps", 10**9, "--out", tmp_path)
+    try:
+        wait_for(lambda: (tmp_path / ".lock").exists())
+        code, _, err, _ = finished("advise", "--out", tmp_path)
+        assert code == 2
+        assert re.fullmatch(rf"error: out = \S+ is in use by process {first.pid} on \S+; wait, or .*\n", err)
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_full_disk_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):
+    from numerics.run import cli
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    written(tmp_path / "sweep.json")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["sweep", str(tmp_path / "sweep.json"), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if "error" in line] == [
+        "error: [Errno 28] No space left on device"
+    ]
+
+
+def test_a_point_that_fails_shows_in_the_exit_code(tmp_path, monkeypatch, capsys):
+    from numerics.run import cli
+
+    monkeypatch.setattr("numerics.sweep.runner.write_figure", lambda *_: None)
+    config = written(tmp_path / "sweep.json", random={}, grid={"eta": [1e-3, 50.0]})
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["sweep", str(config), "--out", str(tmp_path / "out")])
+        assert stop.value.code == 3
+        out = capsys.readouterr().out
+        assert "failed: eta = 50.0: eta = 50 exceeds the mean-square stability limit" in out
+        assert "1 of 2 points" in out
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["failures"][0]["settings"] == {"eta": 50.0}

@@ -1,0 +1,143 @@
+"""Memory is predicted from the settings, and refused before it is allocated; prediction and measured peak agree."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numerics import memory
+from numerics.errors import InputError
+from numerics.run import cli
+from numerics.run.memory import peak, shape
+from numerics.run.settings import validated
+from numerics.run.system import load_problem
+
+ROOT = Path(__file__).parents[2]
+GIB = 2**30
+
+#: peak of the process over the prediction, at least and at most
+BOUNDS = (0.65, 1.1)
+
+MEASURED = {
+    "many columns": "phase2 --data gaussian --n 50 --features 200000 --steps 200 --replicas 4 --records 10",
+    "many records": "phase2 --data gaussian --n 4 --steps 2000 --replicas 1000 --records 1500",
+}
+MEASURED_IN_FULL = {
+    "phase1": "phase1 --data gaussian --n 4 --steps 2000 --replicas 2000 --records 400",
+    "phase3": "phase3 --data gaussian --n 4 --steps 4000 --replicas 2000 --records 600",
+    "late-decay": "late-decay --data gaussian --n 4 --steps 2000 --replicas 2000 --records 800",
+    "separable": "phase2 --data gaussian --parametrization coordinatewise --depth 2 --n 8 --features 100000 "
+    "--steps 200 --replicas 100 --records 10",
+    "held-out": "phase2 --data digits --n 30 --features 100000 --steps 200 --replicas 4 --records 10",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*MEASURED.values(), *(pytest.param(words, marks=pytest.mark.full) for words in MEASURED_IN_FULL.values())],
+    ids=[*MEASURED, *MEASURED_IN_FULL],
+)
+def test_the_measured_peak_is_the_predicted_one_within_bounds(tmp_path, words):
+    code = (
+        "import resource, sys; from numerics.run.cli import execute; execute(sys.argv[1:]);"
+        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split(), "--out", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    measured = int(re.search(r"peak (\d+)", done.stdout)[1]) * 1024
+    value, unit = re.search(r"memory: about ([\d.]+) (GiB|MiB) of", done.stdout).groups()
+    predicted = float(value) * (GIB if unit == "GiB" else 2**20)
+    assert BOUNDS[0] < measured / predicted < BOUNDS[1], (measured / 2**20, predicted / 2**20)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data": "gaussian", "n": 5},
+        {"data": "gaussian", "n": 5, "features": 31},
+        {"data": "digits"},
+        {"data": "digits", "small": True, "features": 100},
+        {"data": "diabetes", "n": 9},
+        {"data": "MINE"},
+        {"data": "MINE", "n": 3},
+        {"data": "TABLE", "target": "c"},
+    ],
+)
+def test_the_shape_is_that_of_the_problem(tmp_path, given):
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", X=draw.standard_normal((6, 20)), y=draw.standard_normal(6))
+    (tmp_path / "table.csv").write_text("a,b,c,d\n1,2,1,5\n2,1,3,1\n")
+    named = {"MINE": str(tmp_path / "mine.npz"), "TABLE": str(tmp_path / "table.csv")}
+    settings = validated(job="phase2", out=tmp_path, **{**given, "data": named.get(given["data"], given["data"])})
+    problem = load_problem(settings)
+    n, d, held_out = shape(settings)
+    found = 0 if problem.X_test is None else len(problem.X_test)
+    assert (n, held_out) == (problem.n, found)
+    assert d == problem.d + (given["data"] == "TABLE")  # the target's column is read, too
+
+
+def test_what_does_not_fit_is_refused_before_it_is_allocated(tmp_path, capsys):
+    words = ["phase2", "--data", "gaussian", "--n", "1000", "--features", "100000000", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    line = capsys.readouterr().err
+    assert re.fullmatch(r"error: memory = \d+\.\d\d GiB would be needed, and [\d.]+ GiB can be had; lower .*\n", line)
+    assert not (tmp_path / "out").exists()
+
+
+def fake(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+MEMINFO = {"proc/meminfo": f"MemTotal: 99 kB\nMemAvailable: {8 * 2**20} kB\n"}
+
+
+def test_the_tightest_limit_counts(tmp_path):
+    assert memory.available(fake(tmp_path / "a", MEMINFO)) == 8 * GIB
+    two = {
+        "proc/self/cgroup": "0::/jobs/mine\n",
+        "sys/fs/cgroup/jobs/memory.max": f"{4 * GIB}\n",
+        "sys/fs/cgroup/jobs/memory.current": f"{3 * GIB}\n",
+        "sys/fs/cgroup/jobs/memory.stat": f"anon 5\ninactive_file {GIB}\n",
+        "sys/fs/cgroup/jobs/mine/memory.max": "max\n",
+        "sys/fs/cgroup/jobs/mine/memory.current": "1\n",
+        "sys/fs/cgroup/jobs/mine/memory.stat": "anon 5\n",
+    }
+    assert memory.available(fake(tmp_path / "b", MEMINFO | two)) == 2 * GIB
+    one = {
+        "proc/self/cgroup": "3:cpu:/x\n2:memory:/jobs\n",
+        "sys/fs/cgroup/memory/jobs/memory.limit_in_bytes": f"{GIB}\n",
+        "sys/fs/cgroup/memory/jobs/memory.usage_in_bytes": "1024\n",
+        "sys/fs/cgroup/memory/jobs/memory.stat": "total_inactive_file 24\n",
+    }
+    assert memory.available(fake(tmp_path / "c", MEMINFO | one)) == GIB - 1000
+    assert memory.available(tmp_path / "nothing") is None
+
+
+def test_memory_that_is_held_already_is_not_needed_again(tmp_path):
+    root = fake(tmp_path, MEMINFO)
+    assert memory.require(9 * GIB, "", held=2 * GIB, root=root) == "memory: about 9.00 GiB of 10.00 GiB"
+    with pytest.raises(InputError, match=r"memory = 9\.00 GiB would be needed, and 8\.00 GiB can be had; do less"):
+        memory.require(9 * GIB, "do less", root=root)
+    assert "cannot be read" in memory.require(1, "", root=tmp_path / "nothing")
+
+
+def test_a_larger_setting_never_needs_less(tmp_path):
+    small = validated(job="phase2", out=tmp_path, data="gaussian", n=10, features=1000)
+    for name, value in {"replicas": 9000, "records": 90000, "features": 10**7}.items():
+        assert peak(small.model_copy(update={name: value})) > peak(small)
