@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from numerics.schedule import Constant, Cosine, Linear, Schedule, WarmupStableDecay
+from numerics.schedules.average import RunningMean
 from numerics.schedules.controller import Controller
 from numerics.schedules.rule import Rule
 
@@ -34,12 +35,13 @@ class Closed:
 
 class Late:
     """Our `Controller`, one per replica, with its curvature probes; it may look at held-out data as often as
-    `Plateau`.
+    `Plateau`, at the mean of the recent weights.
     """
 
     def __init__(self, stack: Any, rule: Rule, *, looks: bool) -> None:
         self.every = max(1, stack.task.steps // LOOKS) if looks else 0
         residuals = len(stack.split.x) * stack.split.y.shape[1]
+        self.mean: RunningMean | None = None
         effective = stack.rates / (1 - stack.task.momentum)
         self.controllers = [Controller(rule, eta=float(e), residuals=residuals, probes=PROBES) for e in effective]
 
@@ -51,15 +53,22 @@ class Late:
         """Advance every controller; probe those that are due."""
         for controller, loss in zip(self.controllers, losses.tolist(), strict=True):
             controller.advance(loss)
-        if self.every and (step + 1) % self.every == 0:
-            for controller, held in zip(
-                self.controllers, watched.stack.losses(watched.theta, held="valid"), strict=True
-            ):
-                controller.looked(float(held))
+        if self.every:
+            self._look(step + 1, watched)
         due = [k for k, controller in enumerate(self.controllers) if controller.probe_due]
         if due:
             for k, values in zip(due, watched.stack.traces(watched.theta[due], PROBES), strict=True):
                 self.controllers[k].measured(values)
+
+    def _look(self, taken: int, watched: Any) -> None:
+        """Sample the mean weights where that is due, and show the held-out loss there."""
+        self.mean = self.mean or RunningMean([watched.theta])
+        if taken >= self.mean.next:
+            self.mean.sample(taken)
+        if taken % self.every == 0:
+            found = watched.stack.losses(self.mean.values[0], held="valid")
+            for controller, held in zip(self.controllers, found, strict=True):
+                controller.looked(float(held))
 
 
 class Plateau:

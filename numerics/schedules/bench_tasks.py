@@ -6,6 +6,8 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,19 +132,36 @@ def _wine() -> tuple[Array, Array, int]:
     return bunch.data, np.eye(3)[bunch.target], 3
 
 
-@lru_cache(maxsize=1)
-def _randhie() -> tuple[Array, Array, int]:
-    """RAND health insurance: log(1 + outpatient visits) from 9 columns, 4000 rows. Ships with statsmodels."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
+def _statsmodels(name: str) -> dict[str, Array]:
+    """A table that ships with statsmodels, column by column, read without importing it."""
     found = find_spec("statsmodels")
     if found is None or found.origin is None:
-        raise InputError("data", "randhie", "needs the package statsmodels", "pip install 'latedecay[bench]'")
-    with open(Path(found.origin).parent / "datasets" / "randhie" / "randhie.csv", newline="") as stream:
-        table = np.array([[float(cell) for cell in row] for row in list(csv.reader(stream))[1:]])
+        raise InputError("data", name, "needs the package statsmodels", "pip install 'latedecay[bench]'")
+    with open(Path(found.origin).parent / "datasets" / name / f"{name}.csv", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    return dict(zip(header, np.array(rows, dtype=np.float64).T, strict=True))
+
+
+@lru_cache(maxsize=1)
+def _randhie() -> tuple[Array, Array, int]:
+    """RAND health insurance: log(1 + outpatient visits) from 9 columns, 4000 rows."""
+    table = np.stack(list(_statsmodels("randhie").values()), axis=1)
     table = table[generator(0, Purpose.SPLIT, stream=4).permutation(len(table))[:4000]]
     return table[:, 1:], np.log1p(table[:, :1]), 0
+
+
+def _star98() -> tuple[Array, Array, int]:
+    """Californian school districts: share of pupils above the national median in mathematics, from 20 columns."""
+    table = _statsmodels("star98")
+    above, total = table.pop("PR50M"), table.pop("MATHTOT")
+    return np.stack(list(table.values()), axis=1), (above / total)[:, None], 0
+
+
+def _fair() -> tuple[Array, Array, int]:
+    """Fair's survey: whether there was an affair (±1), from 8 columns; 6366 rows."""
+    table = _statsmodels("fair")
+    affairs = table.pop("affairs")
+    return np.stack(list(table.values()), axis=1), np.where(affairs > 0, 1.0, -1.0)[:, None], 2
 
 
 def _sparse() -> tuple[Array, Array, int]:
@@ -158,5 +177,7 @@ _SOURCES: dict[str, Callable[[], tuple[Array, Array, int]]] = {
     "diabetes": _diabetes,
     "randhie": _randhie,
     "wine": _wine,
+    "star98": _star98,
+    "fair": _fair,
     "sparse": _sparse,
 }

@@ -2,11 +2,13 @@
 out.
 """
 
+import hashlib
+import json
 import math
 from typing import Any, Literal
 
 from numerics.errors import InputError
-from numerics.schedules.monitor import HeldOutRecord, LossRecord, TraceRecord
+from numerics.schedules.monitor import FEWEST_LOSSES, HeldOutRecord, LossRecord, TraceRecord
 from numerics.schedules.rule import Rule
 
 Phase = Literal["I", "II", "cooldown", "done"]
@@ -17,6 +19,18 @@ OVERHEAD = 0.01
 NOTHING_TO_GAIN = "no gradient noise survives: the loss falls towards zero, and when to decay makes no difference here"
 _GROWTH = 0.1
 _KEPT = ("step", "next_probe", "next_look", "decay_at", "cooldown", "phase_one_end")
+
+
+def mark_of(*settings: Any) -> str:
+    """SHA-256 of what a state must agree with."""
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+
+
+def refuse_other(found: str, own: str) -> None:
+    """Raise InputError where a state bears another schedule's mark."""
+    if found != own:
+        rule = f"is that of another schedule: this one is {own[:12]}"
+        raise InputError("scheduler state", found[:12], rule, "restore it with the same rule, learning rates and probe")
 
 
 class Controller:
@@ -57,20 +71,42 @@ class Controller:
             self._begin(self.step, self.rule.cooldown(self.relaxation, self.step))
 
     def looked(self, loss: float) -> None:
-        """A held-out loss: once it is shown to rise, the stable phase has had its best point, and the cooldown begins.
+        """A held-out loss at the mean of the recent weights: once it has turned, the cooldown begins.
 
         It is then the shortest that the rule allows, in units of the steps so far: every further step does harm.
         """
         if self.decay_at is None:
             self.held_out.add(loss)
-            if self.held_out.rises and self.step > self.rule.warmup:
+            if self.held_out.turned and self.step > self.rule.warmup:
                 self._begin(self.step, self.rule.cooldown(0.0, self.step, budgeted=False))
 
-    def advance(self, loss: float | None) -> None:
-        """One training step was taken, with this loss; decide whether the next one begins the cooldown."""
-        if loss is not None:
-            self.losses.add(loss)
-        self.step += 1
+    def decay_now(self) -> None:
+        """Begin the cooldown here, as long as relaxation takes, unless one was begun."""
+        if self.decay_at is None:
+            self._begin(self.step, self.rule.cooldown(self.relaxation, self.step, budgeted=False))
+
+    @property
+    def quiet_until(self) -> int:
+        """The step before which nothing can happen: no decision, no probe, no change of the learning rate.
+
+        Losses may be handed to `advance` together up to there.
+        """
+        if self.step < self.rule.warmup or self.decay_at is not None:
+            return self.step + 1
+        events = [self.next_look, self.next_probe] if self.probes else [self.next_look]
+        return max(self.step + 1, min([*events, *self._decision]))
+
+    @property
+    def _decision(self) -> list[int]:
+        return [] if self.rule.decision_step is None else [self.rule.decision_step]
+
+    def advance(self, *losses: float | None) -> None:
+        """Training steps were taken, with these losses; decide whether the next one begins the cooldown.
+
+        More than one only up to `quiet_until`.
+        """
+        self.losses.add([loss for loss in losses if loss is not None])
+        self.step += len(losses)
         if self.decay_at is None:
             self._look()
             self._decide()
@@ -79,10 +115,13 @@ class Controller:
         """Ask at steps a tenth apart whether Phase I is over: asked at every step, chance would say so too early."""
         if self.step < self.next_look:
             return
-        self.next_look = self.step + max(1, round(_GROWTH * self.step))
-        if self.losses.falls or self.losses.gone:
+        self.next_look = self.step + max(FEWEST_LOSSES, round(_GROWTH * self.step))
+        fall = self.losses.fall()
+        if fall is None:
+            return
+        if self.losses.falls(fall) or self.losses.gone:
             self.phase_one_end = None
-        elif self.phase_one_end is None and self.losses.at_floor:
+        elif self.phase_one_end is None and self.losses.at_floor(fall):
             self.phase_one_end = self.step
 
     def _decide(self) -> None:
@@ -130,8 +169,8 @@ class Controller:
         """What the monitor has to say, in one line."""
         if self.step > 0 and self.losses.filled == 0 and not self.losses.means:
             return "no loss was shown: call observe(loss) at every step"
-        if self.held_out.rises:
-            return f"the held-out loss had begun to rise: decay at step {self.decay_at}"
+        if self.held_out.turned:
+            return f"the held-out loss of the mean weights had stopped falling: decay at step {self.decay_at}"
         if self.losses.gone or (self.phase_one_end is None and self.step > 0):
             fall = self.losses.fall()
             shown = "too few steps to tell" if fall is None else f"{fall.value:.0%} over the last half of the run"

@@ -5,7 +5,10 @@ and curvature probes at growing intervals; and, where the user looks at held-out
 answered with a one-sided 95 % confidence bound.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,12 +24,13 @@ FALL = 0.15
 FALL_OF_ALL = 0.05
 #: a loss below this fraction of its start counts as gone: what is left is rounding
 GONE = 1e-8
-#: looks at held-out data per mean
-WINDOW = 3
-#: standard errors by which held-out means must rise; flat independent noise does so in about 6 % of runs of 50 looks
-RISE = 4.0
+#: looks without a new least held-out loss that count as its turn: at least so many, and this share of all looks
+PATIENCE = 4
+PATIENCE_SHARE = 0.2
 _LEVEL = 0.95
 _FEWEST_BLOCKS = 12
+#: losses that are needed before a fall can be told
+FEWEST_LOSSES = 2 * _FEWEST_BLOCKS
 _FEWEST_PROBES = 4
 
 
@@ -47,18 +51,22 @@ class LossRecord:
         self.length, self.filled, self.total = 1, 0, 0.0
         self.first = 0.0
 
-    def add(self, loss: float) -> None:
-        """The loss of the next step."""
-        if not self.means and self.filled == 0:
-            self.first = loss
-        self.total += loss
-        self.filled += 1
-        if self.filled == self.length:
-            self.means.append(self.total / self.length)
-            self.filled, self.total = 0, 0.0
-            if len(self.means) == BLOCKS:
-                self.means = [(a + b) / 2 for a, b in zip(self.means[::2], self.means[1::2], strict=True)]
-                self.length *= 2
+    def add(self, losses: Sequence[float]) -> None:
+        """The losses of the next steps, one by one: how they are cut into calls changes no bit."""
+        if not self.means and self.filled == 0 and losses:
+            self.first = losses[0]
+        for loss in losses:
+            self.total += loss
+            self.filled += 1
+            if self.filled == self.length:
+                self._close_block()
+
+    def _close_block(self) -> None:
+        self.means.append(self.total / self.length)
+        self.filled, self.total = 0, 0.0
+        if len(self.means) == BLOCKS:
+            self.means = [(a + b) / 2 for a, b in zip(self.means[::2], self.means[1::2], strict=True)]
+            self.length *= 2
 
     def fall(self) -> Bound | None:
         """Relative fall of the loss over the last half of the run, by regression; None for too few blocks."""
@@ -69,20 +77,16 @@ class LossRecord:
         span = float(len(late) - 1)
         return Bound(-slope.value * span, slope.sem * span, -slope.value * span + slope.upper * span)
 
-    @property
-    def at_floor(self) -> bool:
+    def at_floor(self, fall: Bound) -> bool:
         """Phase I is over: the loss is shown, at 95 % confidence, to have all but stopped falling."""
-        fall = self.fall()
-        if fall is None or not fall.upper < FALL:
+        if not fall.upper < FALL:
             return False
         late = float(np.mean(self.means[len(self.means) // 2 :]))
         return fall.upper * late < FALL_OF_ALL * (self.first - late)
 
-    @property
-    def falls(self) -> bool:
+    def falls(self, fall: Bound) -> bool:
         """The loss is shown, at 95 % confidence, to fall by more than FALL of itself: not its floor after all."""
-        fall = self.fall()
-        return fall is not None and 2 * fall.value - fall.upper > FALL
+        return 2 * fall.value - fall.upper > FALL
 
     @property
     def gone(self) -> bool:
@@ -97,7 +101,13 @@ def _slope(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Bound:
     value = float(centred @ y) / size
     left = y - y.mean() - value * centred
     sem = float(np.sqrt(left @ left / max(len(x) - 2, 1) / size))
-    return Bound(value, sem, float(t.ppf(_LEVEL, max(len(x) - 2, 1))) * sem)
+    return Bound(value, sem, _student(max(len(x) - 2, 1)) * sem)
+
+
+@lru_cache(maxsize=256)
+def _student(freedom: int) -> float:
+    """Student's one-sided quantile, kept: finding it takes longer than the regression."""
+    return float(t.ppf(_LEVEL, freedom))
 
 
 class TraceRecord:
@@ -133,29 +143,28 @@ class TraceRecord:
         slopes = np.array([_slope(x, column).value for column in logs.T])
         fit = _slope(x, logs.mean(axis=1))
         between = slopes.std(ddof=1) / np.sqrt(len(slopes)) if len(slopes) > 1 else 0.0
-        half = max(fit.upper, float(between * t.ppf(_LEVEL, max(len(slopes) - 1, 1))))
+        half = max(fit.upper, float(between) * _student(max(len(slopes) - 1, 1)))
         return Bound(-np.log(2) * fit.value, np.log(2) * max(fit.sem, between), np.log(2) * (half - fit.value))
 
 
 class HeldOutRecord:
-    """Held-out losses, where the user looks at them: has the best point of the stable phase passed (C8)?"""
+    """Held-out losses at the mean of the recent weights: has what a decay would end with stopped falling (C8)?"""
 
     def __init__(self) -> None:
         self.values: list[float] = []
 
     def add(self, loss: float) -> None:
-        """The next look."""
-        self.values.append(loss)
+        """The next look; a loss that is not finite counts as infinite."""
+        self.values.append(loss if math.isfinite(loss) else math.inf)
 
     @property
-    def rises(self) -> bool:
-        """The mean of the last looks exceeds the best earlier mean of as many by RISE standard errors.
+    def turned(self) -> bool:
+        """No new least in the last PATIENCE looks, nor in the last PATIENCE_SHARE of all looks.
 
-        The error is that between neighbouring looks, so a trend does not count as noise.
+        Looks are taken at the mean of the recent weights, where little noise is left; the share makes the patience
+        grow with the run, as the slow drift's own time does.
         """
-        values = np.array(self.values)
-        if len(values) < 2 * WINDOW + 1 or not np.all(np.isfinite(values)):
+        if not self.values:
             return False
-        means = np.convolve(values, np.full(WINDOW, 1 / WINDOW), mode="valid")
-        noise = np.sqrt(np.mean(np.diff(values) ** 2) / 2 * 2 / WINDOW)
-        return bool(means[-1] - means[:-WINDOW].min() > RISE * noise)
+        since = len(self.values) - 1 - self.values.index(min(self.values))
+        return since >= max(PATIENCE, PATIENCE_SHARE * len(self.values))

@@ -7,7 +7,7 @@ Kunstner, Hennig, Balles 2019 for the equality with the Fisher matrix). Where th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -59,6 +59,7 @@ class TraceProbe:
     examples: int
     probes: int = 4
     seed: int = 0
+    _drawn: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -76,18 +77,29 @@ class TraceProbe:
         return self.examples * int(outputs.shape[-1])
 
     def __call__(self) -> list[float]:
-        """tr H by each probe."""
-        return self._evaluated(lambda: [self._one(probe) for probe in range(self.probes)])
+        """tr H by each probe: one forward pass, and one backward pass per probe."""
+        return self._evaluated(self._values)
 
-    def _one(self, probe: int) -> float:
+    def _values(self) -> list[float]:
         weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        squares = []
         with torch.enable_grad():
             outputs = self.model(self.inputs)
-            uniforms = torch.as_tensor(probe_uniforms(self.seed, probe, tuple(outputs.shape)), dtype=outputs.dtype)
-            loss = probe_gradient_loss(outputs, uniforms.to(outputs.device), self.kind)
-            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        squares = [float(gradient.square().sum()) for gradient in gradients if gradient is not None]
-        return len(self.inputs) * sum(squares)
+            for probe in range(self.probes):
+                loss = probe_gradient_loss(outputs, self._uniforms(probe, outputs), self.kind)
+                last = probe == self.probes - 1
+                found = torch.autograd.grad(loss, weights, retain_graph=not last, allow_unused=True)
+                norms = torch._foreach_norm([gradient for gradient in found if gradient is not None])
+                squares.append(torch.stack(norms).square().sum())
+        return [len(self.inputs) * float(value) for value in torch.stack(squares).tolist()]
+
+    def _uniforms(self, probe: int, outputs: Tensor) -> Tensor:
+        """The probe's draws, kept: they are the same at every step."""
+        if probe not in self._drawn:
+            shape = (outputs.shape[0], outputs.shape[1])
+            drawn = torch.as_tensor(probe_uniforms(self.seed, probe, shape), dtype=outputs.dtype)
+            self._drawn[probe] = drawn.to(outputs.device)
+        return self._drawn[probe]
 
     def _evaluated(self, act: Callable[[], T]) -> T:
         was = self.model.training

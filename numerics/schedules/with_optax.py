@@ -5,7 +5,7 @@ from typing import Any
 
 from numerics.errors import InputError
 from numerics.schedule import Constant, Cosine, Linear, Schedule, StepDecay, WarmupStableDecay
-from numerics.schedules.controller import Controller
+from numerics.schedules.controller import Controller, mark_of, refuse_other
 from numerics.schedules.rule import Rule
 
 
@@ -70,6 +70,25 @@ class OptaxLateDecay:
     def rate(self) -> float:
         """The next step's learning rate."""
         return self.eta * self.controller.factor
+
+    def look(self, held_out_loss: float) -> None:
+        """Show a held-out loss at the mean of the recent weights (``optax.incremental_update`` keeps one)."""
+        self.controller.looked(float(held_out_loss))
+
+    @property
+    def mark(self) -> str:
+        """SHA-256 of the rule, the learning rate and the probe's size."""
+        own = self.controller
+        return mark_of(own.rule.mark, self.eta, own.eta, own.probes, own.residuals)
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers, texts and lists, to be kept beside the optimizer's state."""
+        return {"mark": self.mark, "controller": self.controller.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on exactly where the state was taken. Raises InputError for the state of another schedule."""
+        refuse_other(str(state.get("mark", "none")), self.mark)
+        self.controller.restore(state["controller"])
 
     def update(self, opt_state: Any, loss: float, trace: list[float] | None = None) -> Any:
         """The optimizer state with the next step's learning rate. Raises InputError for a state without that entry."""

@@ -51,6 +51,48 @@ def test_optax_updates_at_the_rates_of_the_rule(jax64):
     np.testing.assert_allclose(found, TOLD, atol=1e-12)
 
 
+def optax_run(jax, optax, steps, saved=None):
+    """Noisy quadratic under OptaxLateDecay: rates, weight and what a checkpoint needs after ``steps``."""
+    from numerics.schedules.with_optax import OptaxLateDecay
+
+    decay = OptaxLateDecay(RULE, eta=0.1, residuals=10, probes=1)
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=decay.rate, momentum=0.5)
+    weight = jax.numpy.ones(())
+    state, start, found = optimizer.init(weight), 0, []
+    if saved is not None:
+        start, weight, state, own = saved
+        decay.restore(own)
+    for k in range(start, steps):
+        found.append(float(state.hyperparams["learning_rate"]))
+        gradient = weight + 0.3 * np.random.default_rng(k).standard_normal()
+        update, state = optimizer.update(gradient, state, weight)
+        weight = optax.apply_updates(weight, update)
+        trace = [2.0 + 0.01 * k] if decay.probe_due else None
+        state = decay.update(state, loss=0.5 * float(gradient) ** 2, trace=trace)
+    return found, (steps, weight, state, decay.state())
+
+
+@pytest.mark.parametrize("stop", [2, 15, 34])
+def test_an_optax_run_resumes_with_the_same_bits(jax64, stop):
+    optax = pytest.importorskip("optax")
+    import json
+
+    whole, end = optax_run(jax64, optax, 40)
+    first, (step, weight, state, own) = optax_run(jax64, optax, stop)
+    second, again = optax_run(jax64, optax, 40, (step, weight, state, json.loads(json.dumps(own))))
+    assert first + second == whole
+    assert float(again[1]) == float(end[1])
+    assert again[3] == end[3]
+
+
+def test_an_optax_state_of_another_rule_is_refused():
+    from numerics.schedules.with_optax import OptaxLateDecay
+
+    state = OptaxLateDecay(RULE, eta=0.1).state()
+    with pytest.raises(InputError, match=r"scheduler state = \w+ is that of another schedule"):
+        OptaxLateDecay(RULE, eta=0.2).restore(state)
+
+
 def test_an_optax_state_without_a_rate_is_refused():
     optax = pytest.importorskip("optax")
     from numerics.schedules.with_optax import OptaxLateDecay
@@ -110,6 +152,9 @@ def test_lightning_steps_it_every_optimizer_step_shows_it_the_loss_and_resumes(t
     rest = pl.Trainer(max_epochs=4, callbacks=[observer()], enable_checkpointing=False, **quiet)
     rest.fit(lightning_model(pl, second, []), data, ckpt_path=tmp_path / "half.ckpt")
     assert first + second == rates
+    for ours, told in zip(rest.model.parameters(), trainer.model.parameters(), strict=True):
+        assert torch.equal(ours, told)
+    assert rest.lr_scheduler_configs[0].scheduler.controller.state() == entry.scheduler.controller.state()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -134,9 +179,73 @@ def test_a_budget_that_is_not_the_trainers_is_refused(tmp_path):
         hugging_face_trainer(transformers, Rule(total=4), tmp_path).train()
 
 
-def hugging_face_trainer(transformers, rule, folder):
-    """A Trainer for a linear model, 40 optimizer steps, that notes the rate of every step."""
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("stop", [15, 35], ids=["stable phase", "cooldown"])
+def test_the_hugging_face_trainer_resumes_from_its_own_checkpoint(tmp_path, stop):
+    """A tiny random language model: rates, losses and weights after a resume are those of the run that went through."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    whole = language_model_trainer(transformers, tmp_path / "whole", stop)
+    whole.train()
+    np.testing.assert_allclose(whole.used, TOLD, atol=1e-12)
+    rest = language_model_trainer(
+        transformers, tmp_path / "rest", stop, seed=1
+    )  # other weights: the checkpoint's count
+    rest.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{stop}"))
+    assert rest.used == whole.used[stop:]
+    for ours, told in zip(rest.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, told)
+    record, told = (trainer._late_decay().controller for trainer in (rest, whole))
+    assert record.state() == told.state()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hugging_face_checkpoint_of_another_rule_is_refused(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    language_model_trainer(transformers, tmp_path, 15).train()
+    other = language_model_trainer(transformers, tmp_path, 15, rule=Rule(total=40, warmup=4))
+    with pytest.raises(InputError, match=r"scheduler state = \w+ is that of another schedule"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-15"))
+
+
+def noting(rule):
+    """A Trainer class that notes the rate of every step."""
     from numerics.schedules.with_transformers import late_decay_trainer
+
+    class Noting(late_decay_trainer(rule)):
+        used = ()
+
+        def training_step(self, *args, **kwargs):
+            self.used = (*self.used, self.optimizer.param_groups[0]["lr"])
+            return super().training_step(*args, **kwargs)
+
+    return Noting
+
+
+def language_model_trainer(transformers, folder, save_every, rule=RULE, seed=0):
+    """One layer of GPT-2 with random weights on made-up tokens, 40 optimizer steps, nothing downloaded."""
+    transformers.set_seed(seed)
+    config = transformers.GPT2Config(vocab_size=17, n_positions=6, n_embd=8, n_layer=1, n_head=2)
+    draw = torch.Generator().manual_seed(0)
+    rows = [{"input_ids": row, "labels": row} for row in torch.randint(17, (40, 6), generator=draw)]
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=4,
+        num_train_epochs=4,
+        report_to=[],
+        save_steps=save_every,
+        disable_tqdm=True,
+        use_cpu=True,
+        max_grad_norm=0,
+    )
+    model = transformers.GPT2LMHeadModel(config)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return noting(rule)(model=model, args=arguments, train_dataset=rows, optimizers=(optimizer, None))
+
+
+def hugging_face_trainer(transformers, rule, folder):
+    """A Trainer for a linear model, 40 optimizer steps."""
 
     class Model(torch.nn.Module):
         def __init__(self):
@@ -145,13 +254,6 @@ def hugging_face_trainer(transformers, rule, folder):
 
         def forward(self, x, labels):
             return {"loss": (self.layer(x)[:, 0] - labels).square().mean()}
-
-    class Noting(late_decay_trainer(rule)):
-        used = ()
-
-        def training_step(self, *args, **kwargs):
-            self.used = (*self.used, self.optimizer.param_groups[0]["lr"])
-            return super().training_step(*args, **kwargs)
 
     model = Model()
     rows = [{"x": torch.ones(3), "labels": torch.tensor(1.0)} for _ in range(40)]
@@ -166,4 +268,4 @@ def hugging_face_trainer(transformers, rule, folder):
         max_grad_norm=0,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return Noting(model=model, args=arguments, train_dataset=rows, optimizers=(optimizer, None))
+    return noting(rule)(model=model, args=arguments, train_dataset=rows, optimizers=(optimizer, None))
