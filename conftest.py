@@ -1,4 +1,7 @@
-"""Options of both suites: --full runs the long tests, --rotate-seed N runs on other random numbers than CI's."""
+"""Options of both suites: --full runs the long tests, --rotate-seed N runs on other random numbers than CI's,
+
+--device cuda runs tests/device on a card.
+"""
 
 import pytest
 from hypothesis import settings
@@ -8,8 +11,9 @@ settings.register_profile("rotating", derandomize=False, deadline=None, print_bl
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --full and --rotate-seed."""
+    """Add --full, --device and --rotate-seed."""
     parser.addoption("--full", action="store_true", help="run the long tests as well")
+    parser.addoption("--device", default="cpu", help="where tests/device runs its ensembles: cpu, cuda or cuda:1")
     parser.addoption(
         "--rotate-seed", type=int, default=None, metavar="N", help="draw everything from seed N instead of CI's"
     )

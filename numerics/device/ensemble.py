@@ -93,20 +93,20 @@ class Ensemble:
         self.buffers = Buffers.of(self.work, cells, replicas, device=device, dtype=dtype)
         kind = TritonEngine if self.engine_name == "triton" else TensorEngine
         self.engine: Engine = kind(self.work, self.buffers)
-        self.step = 0
+        self.step, self._length = 0, _SHORTEST_CALL
 
     def advance(self, steps: int, tick: Callable[[int], Any] = lambda _: None) -> None:
         """Take steps, in calls short enough for a Ctrl-C; tick is called with the steps done since its last call."""
-        length, end = _SHORTEST_CALL, self.step + steps
+        end = self.step + steps
         while self.step < end:
-            count = min(length, end - self.step)
+            count = min(self._length, end - self.step)
             begin = time.perf_counter()
             self.engine.advance(self.step, count)
             self.synchronize()
             self.step += count
             tick(count)
-            if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == length:
-                length = min(2 * length, _LONGEST_CALL)
+            if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == self._length:
+                self._length = min(2 * self._length, _LONGEST_CALL)
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked to."""

@@ -22,7 +22,7 @@ from theory import lower
 _SAMPLES_AT_ONCE = 1 << 22
 _LONGEST_RUN = 64
 #: temporaries of a run: int64 or real numbers per sample drawn, and states
-DRAW_COPIES, STATE_COPIES = 14, 5
+DRAW_COPIES, STATE_COPIES = 7, 6
 
 
 def run_length(replicas: int, batch: int) -> int:

@@ -68,7 +68,7 @@ class TritonEngine:
         self.numbers[:2].copy_(torch.tensor([first, steps]))
         _, block, warps = shape(self.work)
         grid = (-(-b.count // block),)
-        with _on(b.states.device):
+        with on(b.states.device):
             self.kernel[grid](
                 b.states, b.rows, b.y, b.rates, b.sigmas, b.limits, b.replicas, self.numbers, b.count, len(b.y),
                 *([] if self.work.radial else [self.work.size]),
@@ -86,6 +86,6 @@ def constants(work: Work, dtype: torch.dtype) -> dict[str, Any]:
     return {**own, "BATCH": work.batch, "BLOCK": block, "REAL": real, "PURPOSE": streams.PURPOSES["sgd"]}
 
 
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current card."""
+def on(device: torch.device) -> AbstractContextManager[Any]:
+    """The card that Triton is to launch on becomes the current one."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

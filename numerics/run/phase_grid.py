@@ -64,10 +64,12 @@ def _values(text: str) -> FloatArray:
     parts = text.split(":")
     if len(parts) == 1:
         return np.array([float(value) for value in text.split(",")])
-    low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
-    if len(parts) > 4 or (len(parts) == 4 and parts[3] != "log") or not 1 <= count <= _MOST_VALUES:
+    if len(parts) not in (3, 4) or parts[3:] not in ([], ["log"]):
         raise ValueError
-    if len(parts) == 4:
+    low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
+    if not 1 <= count <= _MOST_VALUES:
+        raise ValueError
+    if parts[3:]:
         return np.geomspace(low, high, count)
     return np.linspace(low, high, count)
 

@@ -89,8 +89,8 @@ def _on_device(grid: Grid, machine: Machine, steps: int, tick: Callable[[int], A
     for cells in _groups(grid):
         noise = cells[0].system.noise
         ensemble = Ensemble(
-            _model(cells[0]),
-            _settings_of(cells),
+            model_of(cells[0]),
+            cells_of(cells),
             replicas=np.concatenate([np.arange(cell.first, cell.first + copies) for cell in cells]),
             batch=noise.batch,
             seed=noise.seed,
@@ -115,14 +115,14 @@ def _groups(grid: Grid) -> list[list[Cell]]:
     return [list(cells) for _, cells in groupby(sorted(grid.cells, key=key), key)]
 
 
-def _model(cell: Cell) -> RadialSGD | SeparableSGD:
+def model_of(cell: Cell) -> RadialSGD | SeparableSGD:
     model = cell.system.model
     if not isinstance(model, RadialSGD | SeparableSGD):
         raise TypeError(f"{type(model).__name__} has no engine on a device")
     return model
 
 
-def _settings_of(cells: list[Cell]) -> "Cells":
+def cells_of(cells: list[Cell]) -> "Cells":
     from numerics.device.work import Cells, divergence_limit
 
     systems = [cell.system for cell in cells]
@@ -130,7 +130,7 @@ def _settings_of(cells: list[Cell]) -> "Cells":
         starts=np.stack([system.states_on_manifold()[0] for system in systems]),
         etas=np.array([system.eta for system in systems]),
         sigmas=np.array([system.settings.sigma for system in systems]),
-        limits=np.array([divergence_limit(_model(cell)) for cell in cells]),
+        limits=np.array([divergence_limit(model_of(cell)) for cell in cells]),
     )
 
 
@@ -166,7 +166,7 @@ def _on_card(cells: list[Cell], machine: Machine) -> int:
     from numerics.device.ensemble import chosen_engine, predicted_bytes
     from numerics.device.work import Work
 
-    work: Work = Work.of(_model(cells[0]), batch=cells[0].system.noise.batch, seed=cells[0].system.noise.seed)
+    work: Work = Work.of(model_of(cells[0]), batch=cells[0].system.noise.batch, seed=cells[0].system.noise.seed)
     engine = chosen_engine("auto" if machine.engine == "numba" else machine.engine, work, machine.torch_device())
     return predicted_bytes(work, len(cells) * cells[0].system.settings.replicas, engine, machine.precision)
 
