@@ -1,203 +1,140 @@
-"""Label-noise SGD, Radial depth 3, by several engines, one per process: `python -m numerics.bench_peers ENGINE ...`.
+"""Peers of `bench` on NumPy, torch and JAX: the same step of the same process, each with its own random numbers.
 
-Every engine runs the same algorithm on the same problem in float64, draws its own rows and normals, and reports
-replica-steps per second and the mean train loss at the end. "reduced" engines work on the n + 1 coordinates of C12.
-Writes one line of JSON.
+An engine takes a `Task` and returns run(steps) -> train losses ``(R,)`` after so many more steps.
 """
 
-import argparse
-import importlib.util
-import json
-import os
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Run = Callable[[int], float]  # steps -> mean train loss of the replicas afterwards
+from numerics.bench_problem import SIGMA, FloatArray, Task
 
-DEPTH, SIGMA, SHARE = 3, 0.05, 0.3
-WARM_UP = 20
+Run = Callable[[int], FloatArray]
 
 
-def make_arrays(n: int, d: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """X ``(n, d)``, y ``(n,)`` and a start u ``(d,)`` near the manifold."""
-    draw = np.random.default_rng(0)
-    X = draw.standard_normal((n, d)) / np.sqrt(d)
-    y = X @ draw.standard_normal(d)
-    w = np.linalg.lstsq(X, y, rcond=None)[0]
-    w += 0.5 * np.linalg.norm(w) * (null := _null(X, draw)) / np.linalg.norm(null)
-    return X, y, w * np.linalg.norm(w) ** (1 / DEPTH - 1)
+def sgd_step(xp: Any, task: Task, U: Any, A: Any, labels: Any, xi: Any) -> Any:
+    """Radial depth 3: U ``(R, m)``, rows A ``(R, B, m)``, labels and xi ``(R, B)``."""
+    q = (U * U).sum(-1)
+    score = xp.einsum("rbd,rd->rb", A, U)
+    error = (q[:, None] * score - labels - SIGMA * xi) * (task.eta / task.batch)
+    keep = 1 - 2 * (error * score).sum(-1)
+    return keep[:, None] * U - q[:, None] * xp.einsum("rb,rbd->rd", error, A)
 
 
-def _null(X: FloatArray, draw: np.random.Generator) -> FloatArray:
-    z = draw.standard_normal(X.shape[1])
-    return np.asarray(z - np.linalg.lstsq(X, X @ z, rcond=None)[0], dtype=np.float64)
+def separable_step(xp: Any, task: Task, U: Any, A: Any, labels: Any, xi: Any) -> Any:
+    """Coordinatewise depth 3: w = u^3."""
+    square = U * U
+    error = xp.einsum("rbd,rd->rb", A, square * U) - labels - SIGMA * xi
+    return U - (3 * task.eta / task.batch) * square * xp.einsum("rb,rbd->rd", error, A)
 
 
-def learning_rate(X: FloatArray, y: FloatArray, u: FloatArray) -> float:
-    """A share of 2n / lambda_max(K) / n, safely stable for every batch."""
-    r2 = float(u @ u)
-    K = r2 ** (DEPTH - 1) * X @ X.T + (DEPTH**2 - 1) / r2 * np.outer(y, y)
-    return SHARE / float(np.linalg.eigvalsh(K)[-1])
+def sde_step(xp: Any, task: Task, U: Any, X: Any, y: Any, xi: Any) -> Any:
+    """Euler-Maruyama, Radial depth 3, time step eta: U ``(R, m)``, xi ``(R, n)``."""
+    n = y.shape[0]
+    q, score = (U * U).sum(-1)[:, None], U @ X.T
+    e = q * score - y
+    a = xp.sqrt((e * e + SIGMA**2) / n)
+    v = e / (n * a)
+    share = (v * v).sum(-1)[:, None]
+    along = (1 - xp.sqrt(1 - share)) / share * (v * xi).sum(-1)[:, None]
+    h = (task.eta / task.batch**0.5) * a * (xi - along * v) - (task.eta / n) * e
+    return U + q * (h @ X) + 2 * (h * score).sum(-1)[:, None] * U
 
 
-def compact(X: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The problem in an orthonormal basis of span(rows of X, u): X ``(n, n + 1)``, u ``(n + 1,)``."""
-    basis = np.linalg.qr(np.vstack([X, u]).T)[0]
-    return np.ascontiguousarray(X @ basis), u @ basis
+STEPS: dict[str, Any] = {"sgd": sgd_step, "separable": separable_step}
 
 
-def ours(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: int, replicas: int, reduced: bool) -> Run:
-    """latedecay's kernels, on as many threads as cores."""
-    from numerics.problem import Problem
-    from numerics.schedule import Constant
-    from numerics.sgd import FullRadialSGD, Noise, RadialSGD, simulate
-    from numerics.start import null_direction
-    from theory import notation
-    from theory.parametrization import Radial
-
-    problem, parametrization = Problem(X, y), Radial("radial", notation.r ** (DEPTH - 1))
-    scale = 10 * float(np.linalg.norm(u)) ** DEPTH
-    direction = null_direction(problem, 0, u)
-    model = (
-        RadialSGD(problem.reduced(direction), parametrization, scale)
-        if reduced
-        else FullRadialSGD(problem, parametrization, scale)
-    )
-    states, at = model.start(u, replicas), 0
-
-    def run(steps: int) -> float:
-        nonlocal at
-        noise, span = Noise(batch, SIGMA, 0), np.array([at, at + steps])
-        table = simulate(model, states, Constant(eta), span, noise=noise, threads=os.cpu_count() or 1)
-        at += steps
-        return float(np.mean(table["loss"][-1]))
-
-    return run
+def losses(kind: str, U: FloatArray, task: Task) -> FloatArray:
+    """Train losses ``(R,)`` of states ``(R, m)``, in float64."""
+    U = np.asarray(U, float)
+    w = U**3 if kind == "separable" else np.sum(U**2, axis=1)[:, None] * U
+    return np.asarray(np.mean((w @ task.X.T - task.y) ** 2, axis=1) / 2)
 
 
-def numpy_engine(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: int, replicas: int) -> Run:
+def numpy_engine(kind: str, task: Task) -> Run:
     """All replicas at once, a Python loop over steps."""
-    draw, U, n = np.random.default_rng(0), np.tile(u, (replicas, 1)), len(y)
+    (X, y, U), draw = task.cast(), np.random.default_rng(task.seed)
+    n, normal = len(y), {"dtype": X.dtype.type}
 
-    def run(steps: int) -> float:
+    def step(U: Any) -> Any:
+        if kind == "sde":
+            return sde_step(np, task, U, X, y, draw.standard_normal((len(U), n), **normal))
+        rows = draw.integers(0, n, (len(U), task.batch))
+        return STEPS[kind](np, task, U, X[rows], y[rows], draw.standard_normal(rows.shape, **normal))
+
+    def run(steps: int) -> FloatArray:
         nonlocal U
         for _ in range(steps):
-            rows = draw.integers(0, n, (replicas, batch))
-            A, q = X[rows], np.sum(U**2, axis=1)
-            score = np.einsum("rbd,rd->rb", A, U)
-            error = q[:, None] * score - y[rows] - SIGMA * draw.standard_normal((replicas, batch))
-            error *= eta / batch
-            U = U * (1 - 2 * np.sum(error * score, axis=1))[:, None] - np.einsum("rb,rbd->rd", error * q[:, None], A)
-        return float(np.mean((np.sum(U**2, axis=1)[:, None] * (U @ X.T) - y) ** 2) / 2)
+            U = step(U)
+        return losses(kind, U, task)
 
     return run
 
 
-def torch_engine(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: int, replicas: int) -> Run:
-    """The same with torch tensors, eager."""
+def torch_engine(kind: str, task: Task, compiled: bool = False) -> Run:
+    """The same with torch tensors, eager or through torch.compile."""
     import torch
 
-    torch.manual_seed(0)
-    Xt, yt, n = torch.from_numpy(X), torch.from_numpy(y), len(y)
-    U = torch.from_numpy(np.tile(u, (replicas, 1)))
+    torch.manual_seed(task.seed)
+    X, y, U = (torch.from_numpy(part) for part in task.cast())
+    n = len(y)
+
+    def step(U: Any) -> Any:
+        if kind == "sde":
+            return sde_step(torch, task, U, X, y, torch.randn(U.shape[0], n, dtype=X.dtype))
+        rows = torch.randint(0, n, (U.shape[0], task.batch))
+        return STEPS[kind](torch, task, U, X[rows], y[rows], torch.randn(rows.shape, dtype=X.dtype))
+
+    advance = torch.compile(step) if compiled else step
 
     @torch.no_grad()
-    def run(steps: int) -> float:
+    def run(steps: int) -> FloatArray:
         nonlocal U
         for _ in range(steps):
-            rows = torch.randint(0, n, (replicas, batch))
-            A, q = Xt[rows], (U**2).sum(1)
-            score = torch.einsum("rbd,rd->rb", A, U)
-            noise = torch.randn(replicas, batch, dtype=torch.float64)
-            error = (q[:, None] * score - yt[rows] - SIGMA * noise) * (eta / batch)
-            U = U * (1 - 2 * (error * score).sum(1))[:, None] - torch.einsum("rb,rbd->rd", error * q[:, None], A)
-        return float((((U**2).sum(1)[:, None] * (U @ Xt.T) - yt) ** 2).mean() / 2)
+            U = advance(U)
+        return losses(kind, U.numpy(), task)
 
     return run
 
 
-def jax_engine(X: FloatArray, y: FloatArray, u: FloatArray, eta: float, batch: int, replicas: int) -> Run:
-    """scan over steps, vmap over replicas, compiled; threefry."""
+def compiled_engine(kind: str, task: Task) -> Run:
+    """torch.compile."""
+    return torch_engine(kind, task, compiled=True)
+
+
+def jax_engine(kind: str, task: Task, generator: str = "threefry2x32") -> Run:
+    """scan over steps, vmap over replicas, compiled."""
     import jax
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call,unused-ignore]
-    Xj, yj, n = jnp.asarray(X), jnp.asarray(y), len(y)
+    X, y, U = (jnp.asarray(part) for part in task.cast())
+    n = len(y)
 
-    def step(state, key):  # type: ignore[no-untyped-def]
+    def step(u, key):  # type: ignore[no-untyped-def]
+        if kind == "sde":
+            return sde_step(jnp, task, u[None], X, y, jax.random.normal(key, (1, n), X.dtype))[0], None
         rows_key, noise_key = jax.random.split(key)
-        rows = jax.random.randint(rows_key, (batch,), 0, n)
-        A, q = Xj[rows], jnp.dot(state, state)
-        score = A @ state
-        error = (q * score - yj[rows] - SIGMA * jax.random.normal(noise_key, (batch,))) * (eta / batch)
-        return state * (1 - 2 * jnp.dot(error, score)) - (error * q) @ A, None
+        rows = jax.random.randint(rows_key, (1, task.batch), 0, n)
+        xi = jax.random.normal(noise_key, rows.shape, X.dtype)
+        return STEPS[kind](jnp, task, u[None], X[rows], y[rows], xi)[0], None
 
-    def path(state, key, steps):  # type: ignore[no-untyped-def]
-        return jax.lax.scan(step, state, jax.random.split(key, steps))[0]
+    def path(u, key, steps):  # type: ignore[no-untyped-def]
+        return jax.lax.scan(step, u, jax.random.split(key, steps))[0]
 
     many = jax.jit(jax.vmap(path, in_axes=(0, 0, None)), static_argnums=2)
-    U, key = jnp.tile(jnp.asarray(u), (replicas, 1)), jax.random.key(0)
+    key = jax.random.key(task.seed, impl=generator)
 
-    def run(steps: int) -> float:
+    def run(steps: int) -> FloatArray:
         nonlocal U, key
         key, use = jax.random.split(key)
-        U = many(U, jax.random.split(use, replicas), steps).block_until_ready()
-        return float(jnp.mean((jnp.sum(U**2, 1)[:, None] * (U @ Xj.T) - yj) ** 2) / 2)
+        U = many(U, jax.random.split(use, task.replicas), steps).block_until_ready()
+        return losses(kind, np.asarray(U), task)
 
     return run
 
 
-PEERS = {"numpy": numpy_engine, "torch": torch_engine, "jax": jax_engine}
-ENGINES = ("latedecay-reduced", "latedecay-full", *(f"{peer}-{kind}" for peer in PEERS for kind in ("full", "reduced")))
-
-
-def installed(engine: str) -> bool:
-    """Whether the engine's library is here."""
-    library = engine.split("-")[0]
-    return library == "latedecay" or importlib.util.find_spec(library) is not None
-
-
-def make_run(engine: str, n: int, d: int, batch: int, replicas: int) -> Run:
-    """The engine on the problem (n, d)."""
-    X, y, u = make_arrays(n, d)
-    eta = learning_rate(X, y, u)
-    library, kind = engine.split("-")
-    if library == "latedecay":
-        return ours(X, y, u, eta, batch, replicas, kind == "reduced")
-    if kind == "reduced":
-        X, u = compact(X, u)
-    return PEERS[library](X, y, u, eta, batch, replicas)
-
-
-def measure(run: Run, replicas: int, seconds: float) -> dict[str, float]:
-    """Replica-steps per second over about the given time, the mean loss after it, CPU seconds per wall second."""
-    run(WARM_UP)
-    steps = WARM_UP
-    while True:  # calls of one length, so that compiled engines compile it once, outside the clock
-        run(steps)
-        begin, cpu = time.perf_counter(), time.process_time()
-        loss = run(steps)
-        wall, busy = time.perf_counter() - begin, time.process_time() - cpu
-        if wall > seconds / 2:
-            return {"rate": replicas * steps / wall, "loss": loss, "cores": busy / wall}
-        steps = int(steps * min(max(seconds / max(wall, 1e-3), 2), 50))
-
-
-def main() -> None:
-    """Measure one engine and print one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=ENGINES)
-    for name in ("n", "d", "batch", "replicas"):
-        parser.add_argument(name, type=int)
-    parser.add_argument("seconds", type=float)
-    options = parser.parse_args()
-    run = make_run(options.engine, options.n, options.d, options.batch, options.replicas)
-    print(json.dumps(measure(run, options.replicas, options.seconds)))
-
-
-if __name__ == "__main__":
-    main()
+def rbg_engine(kind: str, task: Task) -> Run:
+    """JAX with the generator that the hardware's own instruction backs."""
+    return jax_engine(kind, task, "rbg")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics import streams
+from numerics.errors import InputError
 from numerics.problem import Problem, Reduced
 from numerics.schedule import Schedule
 from numerics.specialise import specialise
@@ -25,6 +26,9 @@ from theory.parametrization import Coordinatewise, DiagonalNetwork, Radial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+#: of the arithmetic of `RadialSGD`
+PRECISIONS = ("float64", "float32")
 
 #: |F(u)| beyond this multiple of its start counts as diverged
 DIVERGED = 1e3
@@ -55,11 +59,19 @@ class Model(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RadialSGD:
-    """F(u) = g(|u|) u in reduced coordinates, exact (C12): states (X u, |u|^2, zhat . u), ``(R, n + 2)``."""
+    """F(u) = g(|u|) u in reduced coordinates, exact (C12): states (X u, |u|^2, zhat . u), ``(R, n + 2)``.
+
+    With precision "float32", X u and the draws are rounded to it; |u|^2 and zhat . u stay float64.
+    """
 
     reduced: Reduced
     parametrization: Radial
     scale: float
+    precision: str = "float64"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError("precision", self.precision, f"is not one of {', '.join(PRECISIONS)}", "give one of them")
 
     @cached_property
     def kernel(self) -> ModuleType:
@@ -80,7 +92,8 @@ class RadialSGD:
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `Model`."""
         limit = self._square_limit()
-        arguments = (self.gram, np.asarray(self.reduced.y), etas, noise.batch, noise.sigma, limit)
+        gram = self.gram.astype(self.precision)
+        arguments = (gram, np.asarray(self.reduced.y), etas, noise.batch, noise.sigma, limit)
         self.kernel.advance(states, replicas, *arguments, _key(noise), streams.PURPOSES["sgd"], first_step)
 
     def _square_limit(self) -> float:

@@ -90,6 +90,59 @@ def _make_add(lines):
 _add_1, _add_2, _add_3, _add_4 = (_make_add(lines) for lines in (1, 2, 3, 4))
 
 
+def _make_products(outputs):
+    """The intrinsic that forms this many outputs of `products` at once, for two lines of lanes."""
+
+    @intrinsic
+    def multiply(typingctx, out, matrix, row, n, h, lanes, lane):
+        def codegen(context, builder, signature, args):
+            vector, align = _vector(context, out.dtype), out.dtype.bitwidth // 8
+            arrays = {i: context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 4)}
+            row, n, lanes, lane = args[2], args[3], args[5], args[6]
+            seconds = builder.add(lane, ir.Constant(lane.type, vector.count))
+            rows = [builder.add(row, ir.Constant(row.type, i)) for i in range(outputs)]
+            sums = [[cgutils.alloca_once(builder, vector) for _ in range(2)] for _ in rows]
+            for pair in sums:
+                for total in pair:
+                    builder.store(ir.Constant(vector, None), total)
+            with cgutils.for_range(builder, n) as loop:
+                start = builder.mul(loop.index, lanes)
+                factors = [
+                    _load(builder, arrays[4], builder.add(start, shift), vector, align) for shift in (lane, seconds)
+                ]
+                for i, pair in zip(rows, sums, strict=True):
+                    entry = builder.load(builder.gep(arrays[1], [builder.add(builder.mul(i, n), loop.index)]))
+                    entry_all = _splat(builder, entry, vector)
+                    for factor, total in zip(factors, pair, strict=True):
+                        builder.store(_fma(builder, entry_all, factor, builder.load(total)), total)
+            for i, pair in zip(rows, sums, strict=True):
+                for shift, total in zip((lane, seconds), pair, strict=True):
+                    target = builder.gep(arrays[0], [builder.add(builder.mul(i, lanes), shift)])
+                    builder.store(builder.load(total), builder.bitcast(target, vector.as_pointer())).align = align
+            return context.get_dummy_value()
+
+        return types.void(out, matrix, row, n, h, lanes, lane), codegen
+
+    return multiply
+
+
+_multiply_1, _multiply_4 = _make_products(1), _make_products(4)
+
+
+@njit(nogil=True, error_model="numpy")
+def products(out, matrix, n, h, lanes):
+    """out = matrix h for h ``(n, lanes)``, all flat, matrix ``(n, n)``; lanes is a multiple of two lines."""
+    both = 2 * LINE // out.itemsize
+    for lane in range(0, lanes, both):
+        row = 0
+        while row + 4 <= n:
+            _multiply_4(out, matrix, row, n, h, lanes, lane)
+            row += 4
+        while row < n:
+            _multiply_1(out, matrix, row, n, h, lanes, lane)
+            row += 1
+
+
 @intrinsic
 def add_line(typingctx, s, at, keep, rows, start, weight):
     """One line: s[at : at + line] = keep s - weight rows[start : start + line]."""

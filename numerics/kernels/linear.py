@@ -10,3 +10,20 @@ def dot(x, y):
     for j in range(x.size):
         total += x[j] * y[j]
     return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add(x, weight, y):
+    """x += weight y."""
+    for j in range(x.size):
+        x[j] += weight * y[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def scale_and_add(x, keep, weight, y):
+    """x = keep x - weight y, and |x|^2 of the result."""
+    total = 0.0
+    for j in range(x.size):
+        x[j] = keep * x[j] - weight * y[j]
+        total += x[j] * x[j]
+    return total

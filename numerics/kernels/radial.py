@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from numerics.kernels.linear import dot
+from numerics.kernels.linear import add, dot, scale_and_add
 from numerics.streams import BLOCKS, NOTHING, refill, row_index, workspace
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
@@ -29,18 +29,24 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
     """Advance states u ``(R, d)`` in place by len(etas) steps, the first of them number first_step.
 
     X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica whose
-    |u|^2 passes limit stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
+    |u|^2 passes limit stops and becomes NaN.
     """
-    n, d, steps = y.size, X.shape[1], etas.size
-    done = np.empty(states.shape[0], np.int64)
+    n = y.size
     window, words, scratch, normals = workspace(1)
-    rows, weights = np.empty(batch, np.int64), np.empty(batch)
+    rows, weights = np.zeros(batch, np.int64), np.zeros(batch)
     for i in range(states.shape[0]):
         u = states[i]
         window[0] = NOTHING
-        k = 0
-        while k < steps:
-            q = dot(u, u)
+        keep, rows[0], weights[:] = 1.0, 0, 0.0
+        for k in range(etas.size + 1):
+            # The step drawn last time, at one place in the code: two could round |u|^2 in two ways.
+            q = scale_and_add(u, keep, weights[0], X[rows[0]])
+            if batch > 1:
+                for b in range(1, batch):
+                    add(u, -weights[b], X[rows[b]])
+                q = dot(u, u)
+            if k == etas.size:
+                break
             if not 0.0 <= q <= limit:
                 u[:] = np.nan
                 break
@@ -59,12 +65,4 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                 rows[b] = row
                 weights[b] = error * level
                 shrink += error * score * slope
-            u *= 1.0 - shrink
-            for b in range(batch):
-                weight = weights[b]
-                line = X[rows[b]]
-                for a in range(d):
-                    u[a] -= weight * line[a]
-            k += 1
-        done[i] = k
-    return done
+            keep = 1.0 - shrink

@@ -6,7 +6,7 @@ u ``(factors, d)`` holds factor after factor. A template for one factor ignores 
 import numpy as np
 from numba import njit
 
-from numerics.kernels.linear import dot
+from numerics.kernels.linear import add, dot
 from numerics.streams import BLOCKS, NOTHING, refill, row_index, workspace
 
 # BEGIN FORMULAS: the product a b, replaced by numerics.specialise
@@ -62,30 +62,49 @@ def derivatives(u, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def predict(first, last, limit, w):
+    """w ``(d,)`` = F. Whether every |w_j| is at most limit."""
+    within = 0
+    for a in range(w.size):
+        w[a] = value(first[a], last[a])
+        within += 1 if abs(w[a]) <= limit else 0  # a sum of choices, which vectorises
+    return within == w.size
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def descend(first, last, two, rate, weight, line):
+    """theta_j -= rate weight line_j grad F_j."""
+    if two:
+        for a in range(line.size):
+            step = rate * (weight * line[a])
+            change = step * slope_a(first[a], last[a])
+            last[a] -= step * slope_b(first[a], last[a])
+            first[a] -= change
+    else:
+        for a in range(line.size):
+            first[a] -= rate * (weight * line[a]) * slope_a(first[a], first[a])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, factors, d)`` in place by len(etas) steps, the first of them number first_step.
 
     X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica with an
-    |F(u)_j| beyond limit stops and becomes NaN. Returns the number of steps done per replica ``(R,)``.
+    |F(u)_j| beyond limit stops and becomes NaN.
     """
-    n, d, steps = y.size, X.shape[1], etas.size
+    n, d = y.size, X.shape[1]
     two = states.shape[1] == 2
-    done = np.empty(states.shape[0], np.int64)
     window, words, scratch, normals = workspace(1)
     w, v = np.empty(d), np.empty(d)
     for i in range(states.shape[0]):
         first, last = states[i, 0], states[i, states.shape[1] - 1]
         window[0] = NOTHING
-        k = 0
-        while k < steps:
-            bounded = True
-            for a in range(d):
-                w[a] = value(first[a], last[a])
-                bounded &= abs(w[a]) <= limit
-            if not bounded:
+        for k in range(etas.size):
+            if not predict(first, last, limit, w):
                 states[i] = np.nan
                 break
-            v[:] = 0.0
+            if batch > 1:
+                v[:] = 0.0
             for b in range(batch):
                 t = (first_step + k) * batch + b
                 j = (t >> 1) - window[0]
@@ -93,17 +112,10 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                     refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
                     j = 0
                 row = row_index(words[0, 2 + (t & 1), j], n)
-                line = X[row]
-                error = dot(line, w) - y[row] - sigma * normals[0, t & 1, j]
-                for a in range(d):
-                    v[a] += error * line[a]
-            rate = etas[k] / batch
-            for a in range(d):
-                step = rate * v[a]
-                change = step * slope_a(first[a], last[a])
-                if two:
-                    last[a] -= step * slope_b(first[a], last[a])
-                first[a] -= change
-            k += 1
-        done[i] = k
-    return done
+                error = dot(X[row], w) - y[row] - sigma * normals[0, t & 1, j]
+                if batch == 1:
+                    descend(first, last, two, etas[k], error, X[row])
+                else:
+                    add(v, error, X[row])
+            if batch > 1:
+                descend(first, last, two, etas[k] / batch, 1.0, v)

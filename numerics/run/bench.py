@@ -1,25 +1,37 @@
-"""`bench`: speed of the engine and of starting up, beside the peers that are installed, each in its own process."""
+"""`bench`: speed of the engine beside its peers on the same problem at the same precision, each in its own process."""
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from numerics.bench_peers import ENGINES, installed
+from numerics import bench_compare as compare
+from numerics.bench_machine import probes
+from numerics.bench_problem import WORKLOADS, Workload, flops, traffic
+from numerics.bench_worker import OURS, PEERS, engines, installed
+from numerics.errors import InputError
+from numerics.files import prepare_folder, write_bytes, write_json
 
-Rounds = Annotated[int, typer.Option(help="measurements per engine, engines alternated")]
+Names = Annotated[str, typer.Option(help="workloads, W1 to W5, with commas, or all")]
+Peers = Annotated[str, typer.Option(help=f"peers, with commas, or all: {', '.join(PEERS)}")]
+Rows = Annotated[int | None, typer.Option(help="training rows, instead of the workload's")]
+Columns = Annotated[int | None, typer.Option(help="dimension, instead of the workload's")]
+Batch = Annotated[int | None, typer.Option(help="batch size, instead of the workload's")]
+Replicas = Annotated[int | None, typer.Option(help="replicas, instead of the workload's")]
+Precision = Annotated[str, typer.Option(help="float64 or float32, of ours and of the peers")]
+Rounds = Annotated[int, typer.Option(help="measurements per engine, engines alternated, a seed each")]
 Seconds = Annotated[float, typer.Option(help="length of one measurement")]
-Small = Annotated[bool, typer.Option("--small", help="one small workload, one round")]
-
-#: name -> n, d, batch, replicas
-WORKLOADS = {"W1": (20, 100, 1, 1024), "W2": (50, 1000, 1, 256), "W3": (200, 2000, 16, 64)}
+Threads = Annotated[int, typer.Option(help="ours; 0: as many as cores")]
+Limit = Annotated[float, typer.Option(help="seconds after which a peer is given up, compilation included")]
+Small = Annotated[bool, typer.Option("--small", help="about a minute: W1 and W4, two short rounds, NumPy and JAX")]
+Out = Annotated[Path, typer.Option(help="folder for bench.json and bench.txt")]
 
 _FIRST_RECORD = """
 import numpy as np
@@ -27,8 +39,17 @@ from numerics.run.settings import validated
 from numerics.run.system import make_system
 from numerics.schedule import Constant
 system = make_system(validated(job="phase2", out="out"))
-system.path(Constant(system.eta), np.array([0, 1000]))
 system.simulate(system.states_on_manifold(), Constant(system.eta), np.array([0, 1000]), lambda _: None)
+"""
+_FIRST_RESULT = """
+import time
+begin = time.perf_counter()
+import numerics.dynamics, numerics.problem, numerics.sde, numerics.sgd, numerics.start, theory.parametrization
+from numerics.bench_problem import WORKLOADS
+from numerics.bench_worker import ours
+imported = time.perf_counter()
+ours(WORKLOADS["W1"], 0, True, 1)(10)
+print(imported - begin, time.perf_counter() - imported)
 """
 
 
@@ -37,98 +58,200 @@ def register(app: typer.Typer) -> None:
     app.command("bench")(bench)
 
 
-def bench(rounds: Rounds = 5, seconds: Seconds = 1.0, small: Small = False) -> None:
-    """Print how fast the engine is, beside the peers that are installed."""
-    rounds, seconds = (1, 0.2) if small else (rounds, seconds)
-    typer.echo(f"{os.cpu_count()} cores; ratios are medians of {rounds} alternated rounds, with their range\n")
-    _start_up()
-    _random_numbers()
-    _growth(rounds, seconds)
-    for name in ("W1",) if small else WORKLOADS:
-        _workload(name, rounds, seconds)
+def bench(
+    workloads: Names = "all",
+    peers: Peers = "all",
+    n: Rows = None,
+    d: Columns = None,
+    batch: Batch = None,
+    replicas: Replicas = None,
+    precision: Precision = "float64",
+    rounds: Rounds = 5,
+    seconds: Seconds = 1.0,
+    threads: Threads = 0,
+    limit: Limit = 300.0,
+    small: Small = False,
+    out: Out = Path("out/bench"),
+) -> None:
+    """Measure the engine and its peers; print, and write bench.json and bench.txt."""
+    sizes = {"n": n, "d": d, "batch": batch, "replicas": replicas}
+    chosen = {name: _resized(WORKLOADS[name], sizes, precision) for name in _chosen("workloads", workloads, WORKLOADS)}
+    rivals = tuple(_chosen("peers", peers, PEERS))
+    if small:
+        chosen = {name: chosen[name] for name in ("W1", "W4") if name in chosen} or chosen
+        rivals = tuple(peer for peer in rivals if peer in ("numpy", "jax")) or rivals
+        rounds, seconds = min(rounds, 2), min(seconds, 0.4)
+    _require("rounds", rounds, 1)
+    _require("seconds", seconds, 0.01)
+    folder, page = prepare_folder(out), Page()
+    result: dict[str, Any] = {"machine": probes(precision), "start": start_up(), "peers": _peer_states(rivals)}
+    page.machine(result)
+    here = tuple(peer for peer in rivals if installed(peer))
+    result["workloads"] = {}
+    for name, workload in chosen.items():
+        result["workloads"][name] = one = measure(workload, here, rounds, seconds, threads, limit)
+        page.workload(name, workload, one, result["machine"])
+        write_json(folder / "bench.json", result)
+    if not small:
+        result["growth"] = growth(next(iter(chosen.values())), seconds, threads, limit)
+        page.growth(result["growth"])
+    write_json(folder / "bench.json", result)
+    write_bytes(folder / "bench.txt", "\n".join(page.lines).encode())
+    typer.echo(f"written: {folder / 'bench.json'}, {folder / 'bench.txt'}")
 
 
-def _run(code: list[str], environment: dict[str, str] | None = None) -> tuple[float, str]:
+def _chosen(option: str, given: str, known: dict[str, Any]) -> list[str]:
+    if given == "all":
+        return list(known)
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    for name in names or [given]:
+        if name not in known:
+            raise InputError(option, name, f"is not one of {', '.join(known)}", "give one or more of them, with commas")
+    return names
+
+
+def _require(option: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise InputError(option, value, f"is below {least:g}", f"give at least {least:g}")
+
+
+def _resized(workload: Workload, sizes: dict[str, int | None], precision: str) -> Workload:
+    given = {name: value for name, value in sizes.items() if value is not None}
+    for name, value in given.items():
+        _require(name, value, 2 if name == "replicas" else 1)
+    if precision not in compare.AGREEMENT:
+        raise InputError("precision", precision, "is not float64 or float32", "give one of them")
+    changed = Workload(**(workload.as_dict() | given))
+    if changed.n >= changed.d:
+        raise InputError("n", changed.n, f"is not below d = {changed.d}", "give fewer rows or more columns")
+    if precision == "float32" and workload.kind == "separable":
+        return changed  # no float32 kernel: said in the table by its precision
+    return replace(changed, precision=precision)
+
+
+def _peer_states(peers: tuple[str, ...]) -> dict[str, str]:
+    return {peer: "installed" if installed(peer) else "not installed" for peer in peers}
+
+
+def measure(
+    workload: Workload, peers: tuple[str, ...], rounds: int, seconds: float, threads: int, limit: float
+) -> dict[str, Any]:
+    """Check, then time, one workload."""
+    gap = compare.paths_agree(workload)
+    found = compare.rounds(engines(workload.kind, peers), workload, rounds, seconds, threads, limit)
+    return {
+        "workload": workload.as_dict(),
+        "paths_differ": gap,
+        "loss_z": compare.same_loss(found),
+        "rounds": found,
+        "comparisons": compare.comparisons(found, workload.kind),
+    }
+
+
+def growth(workload: Workload, seconds: float, threads: int, limit: float) -> list[dict[str, Any]]:
+    """Our rate as n, d and the replicas grow, the rest as given."""
+    engine = f"{OURS} {'full' if workload.kind == 'separable' else 'reduced'}"
+    variants = [("n", replace(workload, n=n, d=max(workload.d, 2 * n))) for n in (10, 40, 160, 640)]
+    variants += [("d", replace(workload, d=max(d, workload.n + 1))) for d in (100, 1000, 10_000, 100_000)]
+    variants += [("replicas", replace(workload, replicas=r)) for r in (16, 256, 4096)]
+    rows = []
+    for name, variant in variants:
+        found = compare.call(engine, variant, seconds=seconds, seed=0, threads=threads, limit=limit)
+        rows.append({"grows": name, "value": getattr(variant, name)} | found)
+    return rows
+
+
+def start_up() -> dict[str, float]:
+    """Seconds of a process: phase2's first record and W1's first result, with an empty compile cache and a full one."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = {"LATEDECAY_CACHE": folder, "NUMBA_CACHE_DIR": folder}
+        cold, _ = _python(_FIRST_RECORD, cache)
+        cached, _ = _python(_FIRST_RECORD, cache)
+        _python(_FIRST_RESULT, cache)
+        imported, result = _python(_FIRST_RESULT, cache)[1].split()
+    return {"cold": cold, "cached": cached, "import": float(imported), "first_result_after_import": float(result)}
+
+
+def _python(code: str, environment: dict[str, str]) -> tuple[float, str]:
     begin = time.perf_counter()
-    root = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, *code],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": root} | (environment or {}),
+        cwd=compare.ROOT,
+        env=os.environ | {"PYTHONPATH": compare.ROOT} | environment,
     )
     return time.perf_counter() - begin, done.stdout
 
 
-def _start_up() -> None:
-    """From the start of the process to the first record of the default phase2, with an empty cache and a full one."""
-    with tempfile.TemporaryDirectory() as folder:
-        cache = {"LATEDECAY_CACHE": folder, "NUMBA_CACHE_DIR": folder}
-        cold, _ = _run(["-c", _FIRST_RECORD], cache)
-        cached, _ = _run(["-c", _FIRST_RECORD], cache)
-    typer.echo(f"start to first record of phase2: {cold:.2f} s with an empty compile cache, {cached:.2f} s cached")
+class Page:
+    """The printed table, kept for the file."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str = "") -> None:
+        """Print and keep."""
+        self.lines.append(line)
+        typer.echo(line)
+
+    def machine(self, result: dict[str, Any]) -> None:
+        """Probes, starting times, peers."""
+        m, s = result["machine"], result["start"]
+        giga = {name: m[name] / 1e9 for name in ("flops", "cache_bandwidth", "memory_bandwidth")}
+        self.say(
+            f"{m['cores']:.0f} cores: {giga['flops']:.0f} Gflop/s in a matrix product,"
+            f" {giga['cache_bandwidth']:.0f} GB/s in the second-level cache,"
+            f" {giga['memory_bandwidth']:.0f} GB/s in memory"
+        )
+        self.say(f"random numbers: {m['draw_seconds'] * 1e9:.2f} ns per (normal, row) on one core")
+        self.say(
+            f"start to first record of phase2: {s['cold']:.2f} s with an empty compile cache,"
+            f" {s['cached']:.2f} s cached; import {s['import']:.2f} s,"
+            f" first result of W1 after it {s['first_result_after_import']:.2f} s"
+        )
+        self.say("peers: " + ", ".join(f"{peer} {state}" for peer, state in result["peers"].items()) + "\n")
+
+    def workload(self, name: str, workload: Workload, one: dict[str, Any], machine: dict[str, float]) -> None:
+        """Engines, shares of the limits, ratios."""
+        self.say(f"{name}: {workload}")
+        self.say(
+            f"  reduced and full paths differ by {one['paths_differ']:.1g} on the same draws; all mean losses agree"
+        )
+        self.say(f"  {'engine':24} {'replica-steps/s':>16} {'cpu s/million':>14} {'peak MB':>8} {'ready s':>8}")
+        for engine, rows in one["rounds"].items():
+            self.say("  " + _engine_line(engine, rows))
+        self._shares(workload, one["rounds"], machine)
+        for c in one["comparisons"]:
+            self.say(f"  {c['kind']:19} {c['ours']} / {c['peer']}: {_ratio(c['wall'])} wall, {_ratio(c['cpu'])} cpu")
+        self.say()
+
+    def _shares(self, workload: Workload, found: compare.Found, machine: dict[str, float]) -> None:
+        for engine in compare.ran(found):
+            if engine.startswith(OURS):
+                reduced, rate = engine.endswith("reduced"), float(np.median([row["rate"] for row in found[engine]]))
+                drawing = rate * workload.draws * machine["draw_seconds"] / machine["cores"]
+                self.say(
+                    f"  {engine}: {rate * flops(workload, reduced) / machine['flops']:.0%} of the flop roofline,"
+                    f" {rate * traffic(workload, reduced) / machine['cache_bandwidth']:.0%} of the cache's bandwidth;"
+                    f" takes {1 / drawing:.2f} times the drawing of its random numbers alone"
+                )
+
+    def growth(self, rows: list[dict[str, Any]]) -> None:
+        """Our rate against size."""
+        self.say("growth (ours, first workload):")
+        for row in rows:
+            outcome = row.get("error") or f"{row['rate']:.3g} replica-steps/s, {row['peak_mb']:.0f} MB"
+            self.say(f"  {row['grows']} = {row['value']}: {outcome}")
 
 
-def _random_numbers() -> None:
-    from numerics import streams
-
-    count = 1 << 16
-    words, scratch, normals = np.empty((4, 64), np.uint64), np.empty((2, 64)), np.empty((2, 64))
-    streams.fill(np.uint64(1), np.uint64(2), 0, 0, 0, words, scratch, normals)
-    begin = time.perf_counter()
-    for block in range(0, count, 64):
-        streams.fill(np.uint64(1), np.uint64(2), 0, 0, block, words, scratch, normals)
-    spent = time.perf_counter() - begin
-    each = spent / (2 * count) * 1e9
-    typer.echo(f"random numbers: at most {each:.1f} ns per (normal, row) on one core, calls from Python included\n")
+def _engine_line(engine: str, rows: list[dict[str, Any]]) -> str:
+    if "error" in rows[-1]:
+        return f"{engine:24} failed: {rows[-1]['error']}"
+    rate, cpu, memory, ready = (float(np.median([row[k] for row in rows])) for k in ("rate", "cpu", "peak_mb", "ready"))
+    return f"{engine:24} {rate:16.3g} {cpu:14.3g} {memory:8.0f} {ready:8.1f}"
 
 
-def _measure(engine: str, workload: tuple[int, int, int, int], seconds: float) -> dict[str, Any]:
-    arguments = [str(value) for value in (*workload, seconds)]
-    _, out = _run(["-m", "numerics.bench_peers", engine, *arguments])
-    return dict(json.loads(out.splitlines()[-1]))
-
-
-def _rounds(engines: list[str], workloads: list[tuple[int, int, int, int]], rounds: int, seconds: float) -> Any:
-    """rate ``(engines, rounds)`` and mean loss ``(engines, rounds)``, alternated."""
-    found = [[_measure(e, w, seconds) for e, w in zip(engines, workloads, strict=True)] for _ in range(rounds)]
-    return np.array([[m["rate"] for m in row] for row in found]).T, np.array(
-        [[m["loss"] for m in row] for row in found]
-    ).T
-
-
-def _growth(rounds: int, seconds: float) -> None:
-    """Cost per step of the reduced kernel at d = 10^3 and 10^6."""
-    workloads = [(20, 1000, 1, 64), (20, 10**6, 1, 64)]
-    rate, _ = _rounds(["latedecay-reduced"] * 2, workloads, rounds, seconds)
-    ratio = rate[0] / rate[1]
-    typer.echo(f"cost per step at d = 10^6 over d = 10^3 (Radial, n = 20): {_interval(ratio)}\n")
-
-
-def _interval(ratio: Any) -> str:
-    return f"{np.median(ratio):.3g} [{np.min(ratio):.3g}, {np.max(ratio):.3g}]"
-
-
-def _workload(name: str, rounds: int, seconds: float) -> None:
-    n, d, batch, replicas = WORKLOADS[name]
-    typer.echo(f"{name}: label-noise SGD, Radial depth 3, n={n} d={d} B={batch}, {replicas} replicas, float64")
-    engines = [engine for engine in ENGINES if installed(engine)]
-    rate, loss = _rounds(engines, [WORKLOADS[name]] * len(engines), rounds, seconds)
-    best = {kind: max(_peers(engines, kind), key=lambda i: float(np.median(rate[i]))) for kind in ("full", "reduced")}
-    typer.echo(f"  {'engine':18} {'replica-steps/s':>16}  {'mean loss':>10}")
-    for i, engine in enumerate(engines):
-        typer.echo(f"  {engine:18} {np.median(rate[i]):16.3g}  {np.mean(loss[i]):10.3g}")
-    full, reduced = best["full"], best["reduced"]
-    for label, mine, peer in (
-        ("same algorithm, full d:", 1, full),
-        ("same algorithm, reduced:", 0, reduced),
-        ("ours reduced against full d:", 0, full),
-    ):
-        typer.echo(f"  {label:29} ours / {engines[peer]}: {_interval(rate[mine] / rate[peer])}")
-    typer.echo("")
-
-
-def _peers(engines: list[str], kind: str) -> list[int]:
-    return [i for i, engine in enumerate(engines) if engine.endswith(kind) and not engine.startswith("latedecay")]
+def _ratio(r: dict[str, float]) -> str:
+    return f"{r['ratio']:.3g} [{r['low']:.3g}, {r['high']:.3g}]"
