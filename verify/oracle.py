@@ -4,6 +4,8 @@ held against.
 Slow and plain. Nothing here imports a law or a kernel; depth enters as w = |u|^(D-1) u and nothing else.
 """
 
+from itertools import combinations
+
 import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
@@ -109,3 +111,52 @@ def sgd_path(
         residual = X[b] @ predictor(path[-1], depth) - y[b] - sigma * normals[drawn]
         path.append(path[-1] - eta / batch * residual @ A)
     return np.array(path)
+
+
+def distinct_moment_step(C: FloatArray, K: FloatArray, eta: float, batch: int, sigma: float) -> FloatArray:
+    """E of the next q q^T given E q q^T = C, over every set of ``batch`` distinct rows, from the definition."""
+    sets = list(combinations(range(len(K)), batch))
+    return sum((_batch_step(C, K, rows, eta, sigma) for rows in sets), np.zeros_like(K)) / len(sets)
+
+
+def _batch_step(C: FloatArray, K: FloatArray, rows: tuple[int, ...], eta: float, sigma: float) -> FloatArray:
+    """E of the next q q^T after a step on these rows: q' = q - (eta/B) sum_i K e_i (q_i - sigma xi_i)."""
+    drawn, rate = list(rows), eta / len(rows)
+    P = np.eye(len(K)) - rate * K[:, drawn] @ np.eye(len(K))[drawn]
+    return np.asarray(P @ C @ P.T + (rate * sigma) ** 2 * K[:, drawn] @ K[:, drawn].T)
+
+
+def epoch_moments(
+    C: FloatArray, K: FloatArray, eta: float, batch: int, sigma: float
+) -> list[dict[frozenset[int], FloatArray]]:
+    """E[q q^T | set of rows already drawn] before each batch of an epoch and at its end, from E q q^T = C at its start.
+
+    The last batch is each subset of the set as likely as another: a recursion over 2^n sets in place of n! orders.
+    """
+    stages = [{frozenset[int](): C}]
+    for _ in range(len(K) // batch):
+        found: dict[frozenset[int], list[FloatArray]] = {}
+        for used, moment in stages[-1].items():
+            for rows in combinations(sorted(set(range(len(K))) - used), batch):
+                found.setdefault(used | set(rows), []).append(_batch_step(moment, K, rows, eta, sigma))
+        stages.append({used: np.mean(moments, axis=0) for used, moments in found.items()})
+    return stages
+
+
+def epoch_stationary(K: FloatArray, eta: float, batch: int, sigma: float) -> tuple[FloatArray, FloatArray, float]:
+    """At rest: E q q^T averaged over the batches, E[q q_i | row i drawn] in column i, and the spectral radius."""
+    n = len(K)
+
+    def after(C: FloatArray, noise: float) -> FloatArray:
+        return epoch_moments(C, K, eta, batch, noise)[-1][frozenset(range(n))]
+
+    transfer = np.array([after(unit.reshape(n, n), 0.0).ravel() for unit in np.eye(n * n)]).T
+    start = np.linalg.solve(np.eye(n * n) - transfer, after(np.zeros((n, n)), sigma).ravel()).reshape(n, n)
+    stages = epoch_moments(start, K, eta, batch, sigma)[:-1]
+    seen = np.zeros((n, n))
+    for stage in stages:
+        for used, moment in stage.items():
+            rest = sorted(set(range(n)) - used)
+            seen[:, rest] += moment[:, rest] * batch / len(rest) / len(stage)
+    mean = np.mean([np.mean(list(stage.values()), axis=0) for stage in stages], axis=0)
+    return mean, seen, float(np.abs(np.linalg.eigvals(transfer)).max())

@@ -9,6 +9,7 @@ MODULES = (
     "reduction",
     "saturation",
     "noise_floor",
+    "sampling",
     "stability",
     "slow_law",
     "scalar_law",

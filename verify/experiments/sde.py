@@ -1,6 +1,10 @@
-"""C14: weak orders of the SDE, exactly for the linear model, and its simulator against both."""
+"""C14: weak orders of the SDE, exactly for the linear model, and its simulators, of first and second order, against
+both.
+"""
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -9,6 +13,7 @@ from numerics.check import Check, Margin, mean_and_sem
 from numerics.dynamics import EulerMaruyama, compact
 from numerics.schedule import Constant
 from numerics.sde_law import sde_moment, sgd_moment
+from numerics.specialise import specialise
 from verify import oracle
 from verify.budget import Budget, sequential, two_sided
 from verify.case import Case, Setup
@@ -145,6 +150,63 @@ def step_covariance(setup: Setup, budget: Budget) -> list[Check]:
     return [exact("C14", "noise of one step (sequential)", 1.0, outcome.passed, margin=Margin(), situation=facts)]
 
 
+def _second_order_tree(flat: Setup, u: np.ndarray, h: float) -> list[tuple[float, np.ndarray]]:
+    """Every outcome of one step of the second-order scheme from u, with its probability: its draws take few values."""
+    kernel, n, found = specialise("sde_second", flat.parametrization), flat.problem.n, []
+    for values in product(*[(-1.0, 0.0, 1.0)] * n, *[(-1.0, 1.0)] * n):
+        one, two = np.sqrt(3 * h) * np.array(values[:n]), np.sqrt(h) * np.array(values[n:])
+        weight = float(np.prod([2 / 3 if x == 0 else 1 / 6 for x in values[:n]])) / 2**n
+        v = u.copy()
+        kernel.step(v, flat.problem.X, flat.problem.y, h, flat.eta, True, flat.batch, flat.sigma, one, two)
+        found.append((weight, v))
+    return found
+
+
+def _euler_tree(flat: Setup, u: np.ndarray, h: float) -> list[tuple[float, np.ndarray]]:
+    """The same of Euler and Maruyama with the two-valued draws that have the first moments of the Gaussian ones."""
+    X, y, n = flat.problem.X, flat.problem.y, flat.problem.n
+    e, H = X @ u - y, flat.problem.gram / flat.problem.n
+    force = X.T @ (e + flat.eta / 2 * H @ e) / n
+    root = np.linalg.cholesky(np.diag(e**2 + flat.sigma**2) / n - np.outer(e, e) / n**2)
+    size = np.sqrt(h * flat.eta / flat.batch)
+    return [(0.5**n, u - h * force + size * X.T @ root @ np.array(signs)) for signs in product((-1.0, 1.0), repeat=n)]
+
+
+Tree = Callable[[Setup, np.ndarray, float], list[tuple[float, np.ndarray]]]
+
+
+def scheme_error(flat: Setup, tree: Tree, steps: int) -> float:
+    """|E q q^T - that of the equation|, relative, after two steps of SGD's time in so many of the scheme's: exact, over
+    every sequence of its draws.
+    """
+    time = 2 * flat.eta
+    start = flat.w0 + np.linalg.lstsq(flat.problem.X, 1.0 + np.arange(flat.problem.n), rcond=None)[0]
+    branches = [(1.0, start)]
+    for _ in range(steps):
+        branches = [(p * q, v) for p, u in branches for q, v in tree(flat, u, time / steps)]
+    residuals = [(p, flat.problem.X @ v - flat.problem.y) for p, v in branches]
+    q = flat.problem.X @ start - flat.problem.y
+    settings = {"eta": flat.eta, "batch": flat.batch, "sigma": flat.sigma}
+    exact_moment = sde_moment(flat.problem.gram, np.outer(q, q), **settings, time=time, corrected=True)
+    return float(np.linalg.norm(sum(p * np.outer(r, r) for p, r in residuals) - exact_moment) / (q @ q))
+
+
+def schemes(setup: Setup, budget: Budget) -> list[Check]:
+    """Weak orders of the schemes in their own time step, without sampling: one and two."""
+    flat, checks = linear(setup), []
+    kinds: tuple[tuple[str, Tree, float], ...] = (
+        ("Euler and Maruyama", _euler_tree, 1.0),
+        ("second order", _second_order_tree, 2.0),
+    )
+    for name, tree, expected in kinds:
+        errors = [scheme_error(flat, tree, steps) for steps in (1, 2, 3)]
+        first = np.log(errors[0] / errors[1]) / np.log(2)
+        last = float(np.log(errors[1] / errors[2]) / np.log(3 / 2))
+        margin = Margin(rounding=1e-6, model=abs(float(first) - expected))
+        checks.append(exact("C14", f"weak order, {name}", expected, last, margin=margin, situation=flat.situation()))
+    return checks
+
+
 def deep(setup: Setup, budget: Budget) -> list[Check]:
     """D > 1: mean loss of SGD against the second-order SDE's, errors of second order in eta measured at the double."""
     found = []
@@ -169,6 +231,7 @@ def _sem(a: np.ndarray, b: np.ndarray) -> float:
 
 
 BASE = Case(depth=2.0, n=3, load=0.1, batch=2, noise=1e-2)
+_PAIR = Case(depth=2.0, n=2, load=0.1, batch=2)
 
 
 def _uncorrected(budget: Budget) -> list[Check]:
@@ -176,6 +239,13 @@ def _uncorrected(budget: Budget) -> list[Check]:
     flat = linear(BASE.setup())
     local = float(-np.diff(np.log2(weak_order(flat, corrected=False).errors))[-1])
     return [exact("C14", "weak order", 2.0, local, margin=Margin(model=0.15), situation=flat.situation())]
+
+
+def _first_order_scheme(budget: Budget) -> list[Check]:
+    """Euler and Maruyama taken for a scheme of second order."""
+    flat = linear(_PAIR.setup())
+    last = float(np.log(scheme_error(flat, _euler_tree, 2) / scheme_error(flat, _euler_tree, 3)) / np.log(3 / 2))
+    return [exact("C14", "weak order", 2.0, last, margin=Margin(model=0.3), situation=flat.situation())]
 
 
 def _noise_of_another_eta(budget: Budget) -> list[Check]:
@@ -203,6 +273,13 @@ EXPERIMENTS = (
         "C14", "moments", moments_agree, (BASE, Case(n=4, load=0.5)), (), domain=Domain(loads=(0.1, 0.7)), examples=15
     ),
     Experiment("C14", "Euler-Maruyama", euler_maruyama, (BASE, Case(n=4, batch=1, load=0.1)), (), comparisons=2),
+    Experiment(
+        "C14",
+        "weak orders of the schemes",
+        schemes,
+        (_PAIR, Case(n=2, load=0.05, spectrum="power law")),
+        (Control("scheme of first order for one of second", _first_order_scheme),),
+    ),
     Experiment("C14", "noise of one step", step_covariance, (BASE, Case(n=2, load=0.1)), (), comparisons=1),
     Experiment(
         "C14", "SGD against SDE, D > 1", deep, (BASE, Case(depth=3.0, n=2, load=0.08, noise=1e-2)), (), comparisons=1
