@@ -23,7 +23,7 @@ SETTLED = 0.005
 AT_FLOOR = 0.05
 #: the law's neglected terms, above which its answer is not to be relied on
 CONDITION = 0.1
-_CANDIDATES = 16
+_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
