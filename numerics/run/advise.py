@@ -1,5 +1,7 @@
 """`advise`: when to decay, from the law alone, in under a second. Imports neither torch nor any simulator."""
 
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,17 +50,23 @@ def command(
     """When to decay, from the law alone: learning rate, decay step, cooldown, and what other choices lose."""
     from dataclasses import asdict
 
-    from numerics.files import prepare_folder, write_json
+    from numerics.files import write_json
+    from numerics.provenance import provenance
+    from numerics.run.session import session
+    from numerics.run.settings import files_of
 
     problem = {"data": data, "n": n, "features": features, "target": target, "seed": seed}
     noise = {"depth": _depth(depth, gamma), "sigma": sigma, "batch": batch}
     terms = {"margin": margin, "factor": decay_factor, "tolerance": tolerance, "budget": budget}
-    folder = None if out is None else prepare_folder(out)
-    advice = advise(problem, noise, terms, rho0=rho0, eta=eta)
-    typer.echo(text(advice, decay_factor))
-    if folder is not None:
-        record = {"problem": problem, **noise, **terms, "advice": asdict(advice)}
-        typer.echo(f"\nsummary: {write_json(folder / 'summary.json', record)}")
+    started = time.perf_counter()
+    with session(out) if out is not None else nullcontext() as folder:
+        advice = advise(problem, noise, terms, rho0=rho0, eta=eta)
+        typer.echo(text(advice, decay_factor))
+        if folder is not None:
+            made = provenance(seed=seed, started=started, threads=1, inputs=files_of(data))
+            record = {"problem": problem, **noise, **terms, "advice": asdict(advice), "provenance": made}
+            write_json(folder.staging / "summary.json", record)
+            typer.echo(f"\nsummary: {folder.out / 'summary.json'}")
 
 
 def _depth(depth: float | None, gamma: float | None) -> float:

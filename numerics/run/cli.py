@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from numerics.errors import InputError
 from numerics.provenance import ARGUMENTS
-from numerics.run.interrupt import interruptible
+from numerics.run.interrupt import Interrupted, interruptible
 from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
 
 app = typer.Typer(
@@ -179,9 +179,9 @@ def main(arguments: list[str] | None = None) -> None:
         _refuse(str(error))
     except TyperException as error:
         _refuse(_usage_line(error, arguments))
-    except (KeyboardInterrupt, typer.Abort) as stop:
+    except Interrupted as stop:
         print("interrupted: nothing half-written is left behind", file=sys.stderr)
-        sys.exit(getattr(stop, "code", 130))
+        sys.exit(stop.code)
     except OSError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)

@@ -11,8 +11,11 @@ from types import FrameType
 PATIENCE = 4.0
 
 
-class Interrupted(KeyboardInterrupt):
-    """Raised in the main thread by SIGINT or SIGTERM; ``code`` is the exit code, 128 + the signal's number."""
+class Interrupted(BaseException):
+    """Raised in the main thread by SIGINT or SIGTERM; ``code`` is the exit code, 128 + the signal's number.
+
+    No KeyboardInterrupt: typer would turn that into an exit code and say nothing.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

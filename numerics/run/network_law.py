@@ -100,25 +100,27 @@ def run(
     """
     import torch
 
-    from numerics.files import prepare_folder, write_figure, write_json, write_netcdf
+    from numerics.files import write_figure, write_json, write_netcdf
     from numerics.networks import law_breakdown, law_comparison, law_figure, law_report
     from numerics.provenance import provenance
+    from numerics.run.session import session
 
     started = time.perf_counter()
     if threads < 1:
         raise InputError("threads", threads, "is below 1", "give at least 1")
     torch.set_num_threads(threads)
-    folder = prepare_folder(out)
-    bench = law_comparison.Bench.of(case)
-    found, states = law_comparison.compare(bench, _progress)
-    curve = law_comparison.late_decay(
-        bench, found, states, factor=decay_factor, branch_steps=branch_steps, report=_progress
-    )
-    rows = law_breakdown.table(case, table_steps, _progress) if table_steps else []
-    write_figure(folder / "network-law", law_figure.figure(found, curve))
-    write_netcdf(folder / "network-law.nc", law_report.dataset(found, curve))
-    record = law_report.summary(bench, found, curve, rows)
-    write_json(
-        folder / "summary.json", {**record, "provenance": provenance(seed=case.seed, started=started, threads=threads)}
-    )
-    return [*law_report.lines(bench, found, curve, rows), f"\npicture: {folder / 'network-law.png'}"]
+    with session(out) as folder:
+        bench = law_comparison.Bench.of(case)
+        found, states = law_comparison.compare(bench, _progress)
+        curve = law_comparison.late_decay(
+            bench, found, states, factor=decay_factor, branch_steps=branch_steps, report=_progress
+        )
+        rows = law_breakdown.table(case, table_steps, _progress) if table_steps else []
+        write_figure(folder.staging / "network-law", law_figure.figure(found, curve))
+        write_netcdf(folder.staging / "network-law.nc", law_report.dataset(found, curve))
+        record = law_report.summary(bench, found, curve, rows)
+        write_json(
+            folder.staging / "summary.json",
+            {**record, "provenance": provenance(seed=case.seed, started=started, threads=threads)},
+        )
+    return [*law_report.lines(bench, found, curve, rows), f"\npicture: {out / 'network-law.png'}"]

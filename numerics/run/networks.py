@@ -177,37 +177,41 @@ def run(
     """
     import torch
 
-    from numerics.files import prepare_folder, write_figure, write_json, write_netcdf
+    from numerics.files import write_figure, write_json, write_netcdf
     from numerics.networks import late_decay, late_decay_law, late_decay_report
     from numerics.provenance import provenance
+    from numerics.run.session import session
 
     started = time.perf_counter()
     if threads < 1:
         raise InputError("threads", threads, "is below 1", "give at least 1")
     torch.set_num_threads(threads)
-    folder = prepare_folder(out)
-    experiment = late_decay.prepare(
-        configuration,
-        kinds,
-        out=folder,
-        seed=seed,
-        data_folder=data_folder,
-        keep_momentum=keep_momentum,
-        report=_progress,
-    )
-    if law:
-        late_decay_law.require_conditions(experiment)
-    late_decay.train(experiment)
-    data = late_decay.measure(experiment)
-    predicted = late_decay_law.predict(experiment, data, _progress) if law else None
-    write_figure(folder / "networks", late_decay_report.figure(data, predicted))
-    drawn = late_decay_report.landscapes(experiment, data, surfaces, level, grid, held_out, seed, folder, _progress)
-    write_netcdf(folder / "networks.nc", late_decay_report.dataset(data, predicted, drawn))
-    record = late_decay_report.summary(experiment, data, predicted, drawn)
-    write_json(
-        folder / "summary.json", {**record, "provenance": provenance(seed=seed, started=started, threads=threads)}
-    )
-    return [*late_decay_report.lines(experiment, data, predicted, drawn), f"\npicture: {folder / 'networks.png'}"]
+    with session(out) as folder:
+        experiment = late_decay.prepare(
+            configuration,
+            kinds,
+            out=folder.out,
+            seed=seed,
+            data_folder=data_folder,
+            keep_momentum=keep_momentum,
+            report=_progress,
+        )
+        if law:
+            late_decay_law.require_conditions(experiment)
+        late_decay.train(experiment)
+        data = late_decay.measure(experiment)
+        predicted = late_decay_law.predict(experiment, data, _progress) if law else None
+        write_figure(folder.staging / "networks", late_decay_report.figure(data, predicted))
+        drawn = late_decay_report.landscapes(
+            experiment, data, surfaces, level, grid, held_out, seed, folder.out, folder.staging, _progress
+        )
+        write_netcdf(folder.staging / "networks.nc", late_decay_report.dataset(data, predicted, drawn))
+        record = late_decay_report.summary(experiment, data, predicted, drawn)
+        write_json(
+            folder.staging / "summary.json",
+            {**record, "provenance": provenance(seed=seed, started=started, threads=threads)},
+        )
+    return [*late_decay_report.lines(experiment, data, predicted, drawn), f"\npicture: {out / 'networks.png'}"]
 
 
 def _progress(line: str) -> None:

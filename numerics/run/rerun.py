@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def command(file: File) -> None:
     """Run what made FILE once more, in a temporary folder, and compare the bits; exit code 3 where they differ."""
+    file = file.absolute()
     made = origin(file)
     for line in differences(made):
         typer.echo(line)
@@ -30,7 +31,7 @@ def command(file: File) -> None:
         arguments = _arguments(made, Path(folder))
         typer.echo(f"running {' '.join(arguments)}")
         _run([*arguments, "--out", str(Path(folder) / "again")])
-        verdicts = compared(file.absolute(), Path(folder) / "again")
+        verdicts = compared(file, Path(folder) / "again")
     for name, verdict in verdicts.items():
         typer.echo(f"{name}: {verdict}")
     same = all(verdict.startswith("the same") for verdict in verdicts.values())
@@ -58,7 +59,7 @@ def origin(file: Path) -> dict[str, Any]:
             found = json.loads(file.read_text())["provenance"]
     except FileNotFoundError:
         raise InputError("FILE", file, "does not exist", "give a summary.json or .nc that a job wrote") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:60]
         raise InputError(
             "FILE", file, f"cannot be read ({reason})", "check its folder with the command check"
@@ -151,8 +152,8 @@ def _numbers(file: Path, again: Path) -> str:
             xarray.open_dataset(again, engine="h5netcdf") as second,
         ):
             return "; the numbers are the same" if first.equals(second) else "; numbers differ"
-    except (OSError, ValueError):
-        return ""
+    except (OSError, ValueError, RuntimeError):
+        return "; one of them is damaged"
 
 
 def _contents(file: Path, again: Path) -> str:

@@ -52,13 +52,18 @@ class Settings(BaseModel):
     @property
     def inputs(self) -> list[str]:
         """The files that the job reads."""
-        return [self.data] if Path(self.data).suffix.lower() in (".npz", ".csv") else []
+        return files_of(self.data)
 
     @property
     def arguments(self) -> list[str]:
         """The command line that gives the same bits again, every option said; bits do not depend on those left out."""
         given = self.model_dump(exclude={"job", "out", "threads", "first_replica"}, exclude_none=True)
         return [self.job, *(word for name, value in given.items() for word in _option(name, value))]
+
+
+def files_of(data: str) -> list[str]:
+    """The files that a --data option names: one, or none for data that come with a package."""
+    return [data] if Path(data).suffix.lower() in (".npz", ".csv") else []
 
 
 def _option(name: str, value: object) -> list[str]:

@@ -80,6 +80,7 @@ def test_a_scheduler_that_does_not_answer_is_refused(tmp_path):
         do(sweep(), tmp_path, dask("nonsense://x"))
 
 
+@pytest.mark.full
 def test_a_process_that_dies_costs_no_shard(tmp_path):
     """joblib: the pool breaks, a new one takes over."""
     psutil = pytest.importorskip("psutil")
@@ -102,6 +103,7 @@ def test_a_process_that_dies_costs_no_shard(tmp_path):
     assert found.digest == do(sweep(), tmp_path / "one", local(1)).digest
 
 
+@pytest.mark.full
 def test_submitit_gives_the_same_hash(tmp_path):
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'latedecay[cluster]'")
     engine = Slurm("local", tmp_path / "jobs", minutes=5, per_job=4)

@@ -14,7 +14,8 @@ import pytest
 
 from numerics.hashes import sha256_of_file
 from numerics.run.check import verify
-from tests.sweep.small import CONFIG, written
+from tests.sweep.faults import forked
+from tests.sweep.small import CONFIG, do, sweep, written
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -57,8 +58,34 @@ def readable(folder):
     return set(wrong) <= {"journal"} and all("torn" in reason or "first line" in reason for reason in wrong.values())
 
 
-def test_a_sweep_killed_at_random_moments_ends_with_the_same_hash(tmp_path, pytestconfig):
-    kills = 200 if pytestconfig.getoption("--full") else 3
+def test_a_sweep_killed_at_200_random_moments_leaves_no_unreadable_file_and_no_wrong_number(
+    tmp_path, pytestconfig, monkeypatch
+):
+    """Forks of this process: a kill costs no start-up, and falls into shards, journal and result alike."""
+    monkeypatch.setattr("numerics.sweep.runner.write_figure", lambda *_: None)
+    kills = 200 if pytestconfig.getoption("--full") else 8
+    do(sweep(), tmp_path / "warm")
+    begin = time.monotonic()
+    digest = do(sweep(), tmp_path / "whole").digest
+    seconds, draw, met, ended = time.monotonic() - begin, random.Random(2), 0, 0
+    folder = tmp_path / "0"
+    for kill in range(kills):
+        child = forked(lambda folder=folder: do(sweep(), folder))
+        time.sleep(draw.uniform(0, 1.2 * seconds))
+        os.kill(child, signal.SIGKILL)
+        met += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        assert readable(folder), (kill, verify(folder))
+        if (folder / "sweep.nc").exists():
+            assert sha256_of_file(folder / "sweep.nc") == digest
+            folder, ended = tmp_path / str(kill + 1), ended + 1
+    assert do(sweep(), folder).digest == digest
+    assert verify(folder)[1] == {}
+    assert met > 0
+    print(f"{met} of {kills} kills met a running sweep; {ended} sweeps ended in between")
+
+
+def test_a_command_killed_at_random_moments_ends_with_the_same_hash(tmp_path, pytestconfig):
+    kills = 30 if pytestconfig.getoption("--full") else 1
     config = written(tmp_path / "sweep.json")
     code, _, err, seconds = finished("sweep", config, "--out", tmp_path / "whole")
     assert code == 0, err
@@ -82,12 +109,14 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_hash(tmp_path, pyte
     print(f"{stopped} of {kills} kills met a running process; {round_} sweeps ended between them")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.full), (signal.SIGTERM, 143)]
+)
 def test_a_sweep_that_is_interrupted_keeps_its_shards_and_leaves_within_seconds(tmp_path, number, code):
     long = {**CONFIG["fixed"], "steps": 200_000}
     config = written(tmp_path / "sweep.json", fixed=long, random={**CONFIG["random"], "draws": 400})
     out = tmp_path / "out"
-    process = command("sweep", config, "--out", out, *(["--workers", 2] if number == signal.SIGTERM else []))
+    process = command("sweep", config, "--out", out, *(["--workers", 2] if number == signal.SIGINT else []))
     wait_for(lambda: lines(out) > 3)
     begin = time.monotonic()
     process.send_signal(number)
@@ -101,10 +130,10 @@ def test_a_sweep_that_is_interrupted_keeps_its_shards_and_leaves_within_seconds(
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("job", ["phase1", "phase2", "phase3", "late-decay"])
-def test_a_job_that_is_terminated_leaves_within_seconds_and_the_old_result_stays(tmp_path, job, pytestconfig):
-    if job in ("phase1", "phase3") and not pytestconfig.getoption("--full"):
-        pytest.skip("long; runs with --full")
+@pytest.mark.parametrize(
+    "job", ["phase2", *(pytest.param(job, marks=pytest.mark.full) for job in ("phase1", "phase3", "late-decay"))]
+)
+def test_a_job_that_is_terminated_leaves_within_seconds_and_the_old_result_stays(tmp_path, job):
     old = tmp_path / "summary.json"
     old.write_text("old")
     process = command(job, "--small", "--steps", 10**9, "--out", tmp_path)

@@ -24,9 +24,9 @@ BOUNDS = (0.65, 1.1)
 
 MEASURED = {
     "many columns": "phase2 --data gaussian --n 50 --features 200000 --steps 200 --replicas 4 --records 10",
-    "many records": "phase2 --data gaussian --n 4 --steps 2000 --replicas 1000 --records 1500",
 }
 MEASURED_IN_FULL = {
+    "many records": "phase2 --data gaussian --n 4 --steps 2000 --replicas 1000 --records 1500",
     "phase1": "phase1 --data gaussian --n 4 --steps 2000 --replicas 2000 --records 400",
     "phase3": "phase3 --data gaussian --n 4 --steps 4000 --replicas 2000 --records 600",
     "late-decay": "late-decay --data gaussian --n 4 --steps 2000 --replicas 2000 --records 800",
