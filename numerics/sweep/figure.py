@@ -39,6 +39,8 @@ def _panel(ax: "Axes", data: "xarray.Dataset", name: str) -> None:
     if np.any(shown) and np.all(x[shown] > 0) and np.all(y[shown] > 0) and ends[1] > 30 * ends[0]:
         ax.set_xscale("log")
         ax.set_yscale("log")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_formatter("")  # labels between the powers of ten run into each other
     ax.set_title(name.replace("_", " "))
     ax.set_xlabel("predicted")
     ax.set_ylabel("simulated")
