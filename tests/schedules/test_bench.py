@@ -22,6 +22,9 @@ from numerics.schedules.probe import TraceProbe  # noqa: E402
 
 torch.set_num_threads(1)
 TINY = Task("tiny", "wine", 40, "wide", "squared", "gauss", 0.3, 8, 0.01, 60)
+#: rounding: 60 steps of training in float32, sums in another order; 2^-24 grows by the steps' own instability
+FLOAT32 = {"rtol": 1e-3, "atol": 1e-4}
+FLOAT32_SUM = 1e-4  # rounding: a squared gradient summed in another order
 NAMES = [task.name for task in TASKS]
 
 
@@ -67,7 +70,7 @@ def test_training_a_stack_is_torchs_sgd_seed_by_seed(stack):
             optimizer.step()
             schedule.step()
         told = torch.nn.utils.parameters_to_vector(module.parameters()).detach()
-        torch.testing.assert_close(theta[replica], told, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(theta[replica], told, **FLOAT32)
 
 
 def test_schedule_free_is_the_package_of_its_authors(stack):
@@ -85,7 +88,7 @@ def test_schedule_free_is_the_package_of_its_authors(stack):
             optimizer.step()
         optimizer.eval()
         told = torch.nn.utils.parameters_to_vector(module.parameters()).detach()
-        torch.testing.assert_close(theta[replica], told, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(theta[replica], told, **FLOAT32)
 
 
 def test_the_stacked_probe_is_the_probe_of_each_network(stack):
@@ -93,7 +96,7 @@ def test_the_stacked_probe_is_the_probe_of_each_network(stack):
     x = torch.as_tensor(stack.split.x[: TINY.batch], dtype=torch.float32)
     for row, values in zip(theta, stack.traces(theta, 3), strict=True):
         probe = TraceProbe(own_module(stack.model, row, "mlp"), x, "squared", 40, probes=3)
-        np.testing.assert_allclose(values, probe(), rtol=1e-4)
+        np.testing.assert_allclose(values, probe(), rtol=FLOAT32_SUM)
 
 
 def test_equal_seeds_are_paired_under_every_policy(stack):

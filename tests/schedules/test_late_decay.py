@@ -155,7 +155,7 @@ def test_without_a_budget_the_decay_comes_when_the_drift_is_over_and_not_before(
 def test_a_drifting_power_law_never_decays():
     controller = run_controller(noisy_floor(20_000, 1), traces=lambda k: (1 + k) ** -0.3, tolerance=0.05)
     assert controller.decay_at is None
-    assert controller.traces.gain().value == pytest.approx(0.3 * math.log(2), rel=0.05)
+    assert controller.traces.gain().value == pytest.approx(0.3 * math.log(2), rel=1e-9)  # step^-0.3: rounding alone
 
 
 def test_the_gains_bound_covers_the_truth_in_19_of_20_records():
