@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from numerics.errors import InputError
 from numerics.files import write_bytes
 
-FORMAT = "latedecay-checkpoint-1"
+FORMAT = "latedecay-checkpoint-2"
 SUFFIX = ".ckpt"
 
 
@@ -22,7 +22,7 @@ def save(path: Path, arrays: dict[str, NDArray[Any]], settings: dict[str, Any]) 
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     payload = buffer.getvalue()
-    header = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), "settings": settings}
+    header = {"format": FORMAT, "sha256": _digest(settings, payload), "settings": settings}
     write_bytes(path, json.dumps(header, sort_keys=True).encode() + b"\n" + payload)
 
 
@@ -35,7 +35,7 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise InputError("checkpoint", path, "does not exist", "run the training that writes it")
     line, _, payload = path.read_bytes().partition(b"\n")
     header = _header(path, line)
-    found = hashlib.sha256(payload).hexdigest()
+    found = _digest(header["settings"], payload)
     if found != header["sha256"]:
         rule = f"is damaged: its SHA-256 is {found[:16]}…, recorded as {header['sha256'][:16]}…"
         raise InputError("checkpoint", path, rule, "delete it and rerun; the run resumes from the one before")
@@ -44,6 +44,11 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             return {name: archive[name] for name in archive.files}, header["settings"]
     except (ValueError, zipfile.BadZipFile) as error:
         raise InputError("checkpoint", path, f"holds no plain arrays ({error})", "delete it and rerun") from error
+
+
+def _digest(settings: dict[str, Any], payload: bytes) -> str:
+    """SHA-256 of the settings and the arrays."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\n" + payload).hexdigest()
 
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Checkpoints: what goes in comes out; anything damaged, foreign or pickled is refused by name."""
 
-import hashlib
 import io
 import json
 import pickle
@@ -39,6 +38,15 @@ def test_one_changed_byte_is_refused_with_file_and_checksum(saved, place):
         checkpoint.load(path)
 
 
+def test_a_flip_in_every_byte_is_refused(saved):
+    path, _ = saved
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"trunk-000001200.ckpt is (damaged|not a checkpoint)"):
+            checkpoint.load(path)
+
+
 def test_a_truncated_file_is_refused(saved):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:-10])
@@ -66,7 +74,7 @@ def test_a_pickle_with_a_right_checksum_is_never_run(tmp_path, kind):
         buffer = io.BytesIO()
         np.savez(buffer, theta=np.array([Bomb()], dtype=object))
         payload = buffer.getvalue()
-    header = {"format": checkpoint.FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), "settings": {}}
+    header = {"format": checkpoint.FORMAT, "sha256": checkpoint._digest({}, payload), "settings": {}}
     path = tmp_path / "x.ckpt"
     path.write_bytes(json.dumps(header).encode() + b"\n" + payload)
     with pytest.raises(InputError, match="holds no plain arrays"):
