@@ -10,7 +10,9 @@ import numpy as np
 
 from numerics import sgd
 from numerics.check import Check, Margin, mean_and_sem
-from numerics.dynamics import EulerMaruyama, compact
+from numerics.dynamics import EulerMaruyama, WeakSecondOrder, compact
+from numerics.moments import SdeMoments
+from numerics.ray_law import RayLaw
 from numerics.schedule import Constant
 from numerics.sde_law import sde_moment, sgd_moment
 from numerics.specialise import specialise
@@ -22,6 +24,7 @@ from verify.experiments.common import THREADS
 from verify.orders import Order, order
 
 _SUBSTEPS = 16
+_CHANGE = 0.1  # of ln rho along the minima
 
 
 def linear(setup: Setup) -> Setup:
@@ -172,6 +175,48 @@ def _euler_tree(flat: Setup, u: np.ndarray, h: float) -> list[tuple[float, np.nd
     return [(0.5**n, u - h * force + size * X.T @ root @ np.array(signs)) for signs in product((-1.0, 1.0), repeat=n)]
 
 
+def on_ray(setup: Setup, corrected: bool) -> tuple[RayLaw, Setup]:
+    """The law of the equation on the ray, and the setup with the label noise that the case wants of it."""
+    eta = min(setup.eta, 0.5 * SdeMoments(setup.batch, 1.0, corrected).limit(setup.kernel0))
+    C = SdeMoments(setup.batch, 1.0, corrected).stationary(setup.kernel0, eta).covariance
+    assert setup.case is not None
+    share = np.trace(np.linalg.solve(setup.kernel0, C)) / setup.r0**2
+    quiet = replace(setup, eta=eta, sigma=float(np.sqrt(setup.case.noise / share)))
+    return RayLaw(quiet.manifold, SdeMoments(quiet.batch, quiet.sigma, corrected), corrected=corrected), quiet
+
+
+def ray_changes(
+    setup: Setup, law: RayLaw, *, substeps: int, seed: int, assumed: RayLaw | None = None
+) -> tuple[float, np.ndarray]:
+    """Change of ln rho after burn-in, predicted (by the law ``assumed``) and of the second-order scheme ``(R,)``."""
+    burn = int(np.ceil(8 * law.relaxation(setup.rho0, setup.eta)))
+    length = max(int(_CHANGE / abs(law.log_rate(setup.rho0, setup.eta))), 1)
+    steps = np.array([0, burn, burn + length])
+    path = (assumed or law).path(setup.rho0, setup.eta, steps)
+    reduced, settings = setup.problem.reduced(setup.direction), (setup.model.scale, setup.eta, law.corrected)
+    model = WeakSecondOrder(compact(reduced), setup.parametrization, *settings)
+    states = model.start(reduced.coordinates(setup.u0), 32)
+    noise, schedule = replace(setup.noise, seed=seed), Constant(setup.eta / substeps)
+    table = sgd.simulate(model, states, schedule, steps * substeps, noise=noise, threads=THREADS)
+    log_rho = np.log(setup.manifold.relaxed(table["nu"][1:], table["r"][1:]))
+    return float(np.log(path.rho[2] / path.rho[1])), np.asarray(log_rho[1] - log_rho[0])
+
+
+def drift(setup: Setup, budget: Budget) -> list[Check]:
+    """The equation's drift along the minima, plain and corrected; the scheme's error is measured at twice the step."""
+    checks = []
+    for corrected in (False, True):
+        law, quiet = on_ray(setup, corrected)
+        want, fine = ray_changes(quiet, law, substeps=4, seed=quiet.seed)
+        _, rough = ray_changes(quiet, law, substeps=2, seed=quiet.seed + 1)
+        error = abs(float(rough.mean() - fine.mean())) + budget.critical(32) * _sem(rough, fine)
+        margin = Margin(model=error / 3, resolution=0.06 * abs(want))
+        name = f"change of ln rho, SDE of order {1 + corrected}"
+        facts = quiet.situation(noise_share=setup.noise_share)
+        checks.append(sampled("C14", name, want, fine, margin=margin, budget=budget, situation=facts))
+    return checks
+
+
 Tree = Callable[[Setup, np.ndarray, float], list[tuple[float, np.ndarray]]]
 
 
@@ -231,6 +276,7 @@ def _sem(a: np.ndarray, b: np.ndarray) -> float:
 
 
 BASE = Case(depth=2.0, n=3, load=0.1, batch=2, noise=1e-2)
+_RAY = Case(depth=2.0, n=2, load=0.4, noise=3e-4)
 _PAIR = Case(depth=2.0, n=2, load=0.1, batch=2)
 
 
@@ -246,6 +292,14 @@ def _first_order_scheme(budget: Budget) -> list[Check]:
     flat = linear(_PAIR.setup())
     last = float(np.log(scheme_error(flat, _euler_tree, 2) / scheme_error(flat, _euler_tree, 3)) / np.log(3 / 2))
     return [exact("C14", "weak order", 2.0, last, margin=Margin(model=0.3), situation=flat.situation())]
+
+
+def _potential_ignored(budget: Budget) -> list[Check]:
+    """The corrected equation's drift without what |grad L|^2 adds to it."""
+    law, quiet = on_ray(_RAY.setup(), True)
+    want, found = ray_changes(quiet, law, substeps=4, seed=quiet.seed, assumed=replace(law, corrected=False))
+    margin, facts = Margin(resolution=0.06 * abs(want)), quiet.situation()
+    return [sampled("C14", "change of ln rho", want, found, margin=margin, budget=budget, situation=facts)]
 
 
 def _noise_of_another_eta(budget: Budget) -> list[Check]:
@@ -279,6 +333,14 @@ EXPERIMENTS = (
         schemes,
         (_PAIR, Case(n=2, load=0.05, spectrum="power law")),
         (Control("scheme of first order for one of second", _first_order_scheme),),
+    ),
+    Experiment(
+        "C14",
+        "drift along the minima",
+        drift,
+        (_RAY,),
+        (Control("potential of the corrected drift ignored", _potential_ignored),),
+        comparisons=2,
     ),
     Experiment("C14", "noise of one step", step_covariance, (BASE, Case(n=2, load=0.1)), (), comparisons=1),
     Experiment(
