@@ -152,6 +152,22 @@ def test_without_a_budget_the_decay_comes_when_the_drift_is_over_and_not_before(
     assert early.verdict.endswith("waiting pays")
 
 
+def test_told_to_decay_it_begins_with_the_next_step_and_once_only():
+    _, optimizer, scheduler, take = small_run(Rule(tolerance=0.05))
+    for k in range(130):
+        take(k)
+    scheduler.decay_now()
+    assert scheduler.controller.decay_at == 130
+    length = scheduler.controller.cooldown
+    assert 13 <= length <= 52  # a tenth to two fifths of the steps so far
+    take(130)
+    scheduler.decay_now()
+    for k in range(131, 130 + length):
+        take(k)
+    assert (scheduler.controller.decay_at, scheduler.controller.cooldown) == (130, length)
+    assert rates(optimizer) == [0.0, 0.0]
+
+
 def test_a_drifting_power_law_never_decays():
     controller = run_controller(noisy_floor(20_000, 1), traces=lambda k: (1 + k) ** -0.3, tolerance=0.05)
     assert controller.decay_at is None
