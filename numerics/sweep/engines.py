@@ -6,6 +6,7 @@ joblib, Dask and submitit pickle on the way between our own processes: a referen
 
 import importlib
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -141,6 +142,7 @@ class Slurm:
                         yield from zip(group, results or repeat(None), strict=False)
                 waiting += self._submitted(executor, lost, tasks)
                 time.sleep(0 if done else 0.5)
+            shutil.rmtree(self.folder, ignore_errors=True)  # what is left behind is of use where something went wrong
         finally:
             for _, job in waiting:
                 with suppress(Exception):
