@@ -24,7 +24,10 @@ from theory.parametrization import DiagonalNetwork, Parametrization, Radial
 from theory.writers import IMPORTS, Dialect
 
 _HERE = Path(__file__).parent
-_SHARED = ("streams.py", "kernels/single.py", "kernels/lanes.py", "kernels/linear.py")  # what templates import
+_SHARED = (
+    "streams.py",
+    *(f"kernels/{name}.py" for name in ("lanes", "linear", "rows", "single")),
+)  # imported by templates
 _FORMULAS = re.compile(r"# BEGIN FORMULAS.*# END FORMULAS\n", re.DOTALL)
 _NAMES = {"value": "value", "slope_u": "slope_a", "curvature_uu": "curvature_aa"}
 
@@ -68,12 +71,25 @@ def specialise(template: str, parametrization: Parametrization, target: Target =
 
 def _specialised_text(template: str, parametrization: Parametrization, target: Target) -> str:
     source = (_HERE / target.folder / f"{template}.py").read_text()
-    formulas = lower.source(step_formulas(parametrization), target.dialect).replace(IMPORTS[target.dialect], "")
-    formulas = re.sub(r"^def ", target.decorator + "def ", formulas, flags=re.MULTILINE)
+    formulas = re.sub(r"^def ", target.decorator + "def ", _kept(parametrization, target.dialect), flags=re.MULTILINE)
     text, count = _FORMULAS.subn(lambda _: formulas + "\n", source)
     if count != 1:
         raise RuntimeError(f"kernel template {template} has no formulas block")
     return text.replace("import numpy as np\n", target.header + "import numpy as np\n", 1)
+
+
+def _kept(parametrization: Parametrization, dialect: Dialect) -> str:
+    """The lowered text, kept on disk: working it out takes longer than loading the compiled kernel."""
+    theory = sorted(Path(lower.__file__).parent.glob("*.py"))
+    expressions = [sympy.srepr(part) for part in vars(parametrization).values() if isinstance(part, sympy.Basic)]
+    parts = [type(parametrization).__name__, *expressions, str(dialect), sympy.__version__]
+    parts += [path.read_text() for path in (*theory, Path(__file__))]
+    path = cache_folder() / f"formulas_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.txt"
+    if path.exists():
+        return path.read_text()
+    text = lower.source(step_formulas(parametrization), dialect).replace(IMPORTS[dialect], "")
+    write_bytes(path, text.encode())
+    return text
 
 
 def step_formulas(parametrization: Parametrization) -> lower.Functions:
@@ -98,8 +114,7 @@ def _as_two_factors(functions: lower.Functions) -> lower.Functions:
 
 def _fingerprint(text: str) -> str:
     """Of all that the machine code depends on; numba itself only looks at the one file's age."""
-    shared = ("streams.py", "kernels/linear.py", "kernels/rows.py")
-    parts = [text, numba.__version__, *((_HERE / name).read_text() for name in shared)]
+    parts = [text, numba.__version__, *((_HERE / name).read_text() for name in _SHARED)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -163,7 +163,7 @@ def fill(k0, k1, purpose, replica, block, words, scratch, normals):
     _box_muller(words[1], scratch[0], normals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")  # kept with the kernels, whose names tell when kernels/single.py changes
 def fill_lanes(key, purpose, replicas, block, words, squares, normals):
     """The same blocks of several streams side by side: column ``j L + l`` of words and normals is block + j of stream
     replicas[l], l = 0..L-1. squares is a scratch ``(m,)``, of the type of the normals, float64 or float32.

@@ -30,8 +30,13 @@ Rounds = Annotated[int, typer.Option(help="measurements per engine, engines alte
 Seconds = Annotated[float, typer.Option(help="length of one measurement")]
 Threads = Annotated[int, typer.Option(help="ours; 0: as many as cores")]
 Limit = Annotated[float, typer.Option(help="seconds after which a peer is given up, compilation included")]
-Small = Annotated[bool, typer.Option("--small", help="about a minute: W1 and W4, two short rounds, NumPy and JAX")]
+Small = Annotated[
+    bool, typer.Option("--small", help="about a minute: two short rounds; for all, W1 and W4 with NumPy and JAX")
+]
 Out = Annotated[Path, typer.Option(help="folder for bench.json and bench.txt")]
+
+#: what --small measures where nothing is chosen
+_SMALL_WORKLOADS, _SMALL_PEERS = ["W1", "W4"], ["numpy", "jax"]
 
 _FIRST_RECORD = """
 import numpy as np
@@ -75,11 +80,12 @@ def bench(
 ) -> None:
     """Measure the engine and its peers; print, and write bench.json and bench.txt."""
     sizes = {"n": n, "d": d, "batch": batch, "replicas": replicas}
-    chosen = {name: _resized(WORKLOADS[name], sizes, precision) for name in _chosen("workloads", workloads, WORKLOADS)}
-    rivals = tuple(_chosen("peers", peers, PEERS))
+    chosen = {
+        name: _resized(WORKLOADS[name], sizes, precision)
+        for name in _chosen("workloads", workloads, WORKLOADS, _SMALL_WORKLOADS if small else None)
+    }
+    rivals = tuple(_chosen("peers", peers, PEERS, _SMALL_PEERS if small else None))
     if small:
-        chosen = {name: chosen[name] for name in ("W1", "W4") if name in chosen} or chosen
-        rivals = tuple(peer for peer in rivals if peer in ("numpy", "jax")) or rivals
         rounds, seconds = min(rounds, 2), min(seconds, 0.4)
     _require("rounds", rounds, 1)
     _require("seconds", seconds, 0.01)
@@ -100,9 +106,9 @@ def bench(
     typer.echo(f"written: {folder / 'bench.json'}, {folder / 'bench.txt'}")
 
 
-def _chosen(option: str, given: str, known: dict[str, Any]) -> list[str]:
+def _chosen(option: str, given: str, known: dict[str, Any], few: list[str] | None) -> list[str]:
     if given == "all":
-        return list(known)
+        return few or list(known)
     names = [name.strip() for name in given.split(",") if name.strip()]
     for name in names or [given]:
         if name not in known:

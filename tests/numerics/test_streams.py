@@ -73,3 +73,39 @@ def test_row_indices_are_uniform():
 def test_a_seed_outside_64_bits_is_refused():
     with pytest.raises(InputError, match=r"seed = -1 is not in \[0, 2\^64\)"):
         streams.key(-1)
+
+
+def lanes(dtype, count=131_072, replicas=8):
+    """Normals ``(replicas, count)`` as the kernels draw them, several streams side by side, and the words."""
+    width = count // 2 * replicas
+    words, squares, normals = np.empty((4, width), np.uint64), np.empty(width, dtype), np.empty((2, width), dtype)
+    streams.fill_lanes(np.array([11, 0], np.uint64), 0, np.arange(replicas), 5, words, squares, normals)
+    by_lane = normals.reshape(2, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
+    return by_lane, words[2:].reshape(2, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
+
+
+def test_streams_drawn_side_by_side_have_the_bits_of_each_alone():
+    normals, words = lanes(np.float64, count=64)
+    for replica in range(8):
+        alone = streams.samples(seed=11, purpose="sgd", replica=replica, first=10, count=64)
+        assert np.array_equal(normals[replica], alone[0])
+        assert np.array_equal(words[replica], alone[1])
+
+
+def test_float32_normals_are_the_float64_ones_rounded():
+    """To 2e-6, a few units in the last place of the largest."""
+    assert np.abs(lanes(np.float32)[0] - lanes(np.float64)[0]).max() < 2e-6
+
+
+def test_float32_normals_have_the_normal_distribution():
+    """10^6 of them: Kolmogorov-Smirnov, moments, chi-squared over 40 equal bins, tails; false alarms 1e-4 each."""
+    normals = lanes(np.float32)[0].ravel().astype(float)
+    size, z = normals.size, stats.norm.isf(0.5e-4)
+    assert stats.kstest(normals, "norm").pvalue > 1e-4
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs(np.mean(normals**power) - moment) < z * math.sqrt(variance / size)
+    counts = np.bincount((stats.norm.cdf(normals) * 40).astype(int), minlength=40)
+    assert stats.chisquare(counts).pvalue > 1e-4
+    for tail in (3.0, 4.0):
+        share = 2 * stats.norm.sf(tail)
+        assert abs(np.mean(np.abs(normals) > tail) - share) < z * math.sqrt(share / size)

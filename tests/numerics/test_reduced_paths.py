@@ -1,0 +1,134 @@
+"""Reduced kernels, which step many replicas side by side, against full paths on the same draws: SGD and SDE."""
+
+import numpy as np
+import pytest
+
+from numerics import start
+from numerics.dynamics import EulerMaruyama
+from numerics.errors import InputError
+from numerics.noise_floor import stability_limit
+from numerics.problem import Problem
+from numerics.scalar_law import RadialManifold
+from numerics.schedule import Constant
+from numerics.sde import ReducedEulerMaruyama
+from numerics.sgd import FullRadialSGD, Noise, RadialSGD, simulate
+from theory.parametrization import named
+
+SHAPE = named("radial", 3)
+
+
+def make_problem(n=5, d=17, condition=1.0):
+    """Singular values of X from 1 down to 1/condition."""
+    draw = np.random.default_rng(3)
+    left, right = np.linalg.qr(draw.standard_normal((n, n)))[0], np.linalg.qr(draw.standard_normal((d, n)))[0]
+    X = left * np.geomspace(1, 1 / condition, n) @ right.T
+    return Problem(X, X @ draw.standard_normal(d))
+
+
+def models(problem, precision="float64"):
+    direction = start.null_direction(problem, 1)
+    u = start.radial_from_predictor(start.on_manifold(problem, 1.0, direction), 1.3)
+    reduced = RadialSGD(problem.reduced(direction), SHAPE, 3.0, precision)
+    return reduced, FullRadialSGD(problem, SHAPE, 3.0), u
+
+
+def largest_gap(problem, small, large):
+    """Of scores and |u|^2, relative to the largest."""
+    scores, squares = large @ problem.X.T, np.sum(large**2, axis=1)
+    n = problem.n
+    gap = np.abs(small[:, :n] - scores).max() / np.abs(scores).max()
+    return max(gap, np.abs(small[:, n] / squares - 1).max())
+
+
+@pytest.mark.parametrize("condition", [10.0, 1e3, 1e5])
+def test_an_ill_conditioned_gram_matrix_costs_no_digits(condition):
+    """Condition of X X^T up to 1e10: 20 000 steps, to 1e-10."""
+    problem = make_problem(condition=condition)
+    reduced, full, u = models(problem)
+    small, large = reduced.start(u, 2), full.start(u, 2)
+    etas, noise = np.full(20_000, 0.1 / float(u @ u) ** 2), Noise(2, 0.1, 5)
+    reduced.advance(small, np.arange(2), etas, noise, 0)
+    full.advance(large, np.arange(2), etas, noise, 0)
+    assert largest_gap(problem, small, large) < 1e-10
+
+
+def test_near_the_stability_limit_paths_agree():
+    """At 0.97 of the mean-square limit excursions are large; 5 000 steps, to 1e-9."""
+    problem = make_problem()
+    reduced, full, u = models(problem)
+    kernel = RadialManifold(SHAPE, problem.gram, problem.y, problem.norm_w_mn).kernel(1.0)
+    eta = 0.97 * stability_limit(kernel, batch=2)
+    small, large = reduced.start(u, 3), full.start(u, 3)
+    etas, noise = np.full(5000, eta), Noise(2, 0.02, 5)
+    reduced.advance(small, np.arange(3), etas, noise, 0)
+    full.advance(large, np.arange(3), etas, noise, 0)
+    assert np.array_equal(np.isnan(small[:, 0]), np.isnan(large[:, 0]))
+    alive = ~np.isnan(small[:, 0])
+    assert largest_gap(problem, small[alive], large[alive]) < 1e-9
+
+
+def test_float32_follows_float64_to_single_precision():
+    """Same draws, 20 000 steps: |u|^2 and scores to 1e-4, and float32 really is another arithmetic."""
+    problem = make_problem(n=20, d=60)
+    single, _, u = models(problem, "float32")
+    double = models(problem)[0]
+    a, b = single.start(u, 40), double.start(u, 40)
+    etas, noise = np.full(20_000, 0.2 / float(u @ u) ** 2), Noise(1, 0.1, 5)
+    single.advance(a, np.arange(40), etas, noise, 0)
+    double.advance(b, np.arange(40), etas, noise, 0)
+    gap = np.abs(a - b).max() / np.abs(b).max()
+    assert 1e-9 < gap < 1e-4
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(InputError, match="precision = float16 is not one of float64, float32"):
+        models(make_problem(), "float16")
+
+
+def sde_pair(problem, precision="float64"):
+    reduced, _, u = models(problem)
+    plane = ReducedEulerMaruyama(reduced.reduced, SHAPE, 3.0, precision, eta=0.05)
+    return plane, EulerMaruyama(problem, SHAPE, 3.0, 0.05, False), u
+
+
+@pytest.mark.parametrize(("condition", "sigma"), [(3.0, 0.1), (1e4, 0.1), (3.0, 0.0)])
+def test_reduced_and_full_sde_agree_on_the_same_draws(condition, sigma):
+    problem = make_problem(condition=condition)
+    reduced, full, u = sde_pair(problem)
+    small, large = reduced.start(1.1 * u, 35), full.start(1.1 * u, 35)
+    times, noise = np.full(2000, 0.05), Noise(2, sigma, 5)
+    reduced.advance(small, np.arange(35), times, noise, 3)
+    full.advance(large, np.arange(35), times, noise, 3)
+    assert largest_gap(problem, small, large) < 1e-10
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ["sgd", "sde"])
+def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, precision):
+    """71 replicas fill several groups of lanes and part of another."""
+    problem = make_problem()
+    model, _, u = models(problem, precision) if kind == "sgd" else sde_pair(problem, precision)
+
+    def final(replicas, threads, steps):
+        states = model.start(u, replicas)
+        simulate(model, states, Constant(0.05), np.array(steps), noise=Noise(3, 0.1, 4), threads=threads)
+        return states
+
+    reference = final(71, 1, [0, 100])
+    assert np.array_equal(reference, final(71, 5, [0, 1, 2, 37, 100]))
+    assert np.array_equal(reference[:3], final(3, 1, [0, 100]))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "sde"])
+def test_a_diverged_replica_leaves_its_neighbours_alone(kind):
+    problem = make_problem()
+    model, _, u = models(problem) if kind == "sgd" else sde_pair(problem)
+    together, alone = model.start(u, 20), model.start(u, 20)
+    together[7, :] *= 1e4
+    together[11, :] = np.nan
+    etas, noise = np.full(50, 0.02), Noise(1, 0.1, 4)
+    model.advance(together, np.arange(20), etas, noise, 0)
+    model.advance(alone, np.arange(20), etas, noise, 0)
+    assert np.isnan(together[[7, 11]]).all()
+    others = np.delete(np.arange(20), [7, 11])
+    assert np.array_equal(together[others], alone[others])
