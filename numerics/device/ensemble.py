@@ -36,12 +36,14 @@ def torch_device(text: str) -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise InputError("device", text, "is no device of this program", "give cpu, cuda or cuda:1")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and not count:
+    if device.type == "cpu":
+        return torch.device("cpu")
+    count, index = torch.cuda.device_count() if torch.cuda.is_available() else 0, device.index or 0
+    if not count:
         raise InputError("device", text, "is not there: torch sees no CUDA device", "give --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= count:
+    if index >= count:
         raise InputError("device", text, f"is not there: torch sees {count} CUDA devices", "give a lower number")
-    return device
+    return torch.device("cuda", index)
 
 
 def chosen_engine(choice: Choice, work: Work, device: torch.device) -> Literal["triton", "torch"]:

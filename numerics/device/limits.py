@@ -104,20 +104,20 @@ def probe(work: Work, engine: str, device: torch.device, dtype: torch.dtype, rep
     product = torch.empty_like(square)
     copying = seconds(lambda: target.copy_(source), device, least)
     multiplying = seconds(lambda: torch.mm(square, square, out=product), device, least)
-    generate = _fused_draws if engine == "triton" else _tensor_draws
+    generate = fused_draws if engine == "triton" else tensor_draws
     drawing = seconds(generate(work, device, dtype, replicas), device, least)
     return Limits(2 * source.nbytes / copying, 2 * size**3 / multiplying, 2 * _BLOCKS * replicas / drawing)
 
 
-def _tensor_draws(work: Work, device: torch.device, dtype: torch.dtype, replicas: int) -> Callable[[], Any]:
+def tensor_draws(work: Work, device: torch.device, dtype: torch.dtype, replicas: int) -> Callable[[], Any]:
     """128 samples of every stream by torch operations."""
     numbers = torch.arange(replicas, device=device)
     blocks = torch.arange(_BLOCKS, device=device)
     return lambda: draws.samples(work.key, streams.PURPOSES["sgd"], numbers, blocks, dtype)
 
 
-def _fused_draws(work: Work, device: torch.device, dtype: torch.dtype, replicas: int) -> Callable[[], Any]:
-    """The same in a kernel."""
+def fused_draws(work: Work, device: torch.device, dtype: torch.dtype, replicas: int) -> Callable[[], Any]:
+    """The same in a kernel; the sum of each stream's normals ``(R,)``."""
     import triton.language as tl
 
     from numerics.device.kernels.draws import only_normals
@@ -127,10 +127,11 @@ def _fused_draws(work: Work, device: torch.device, dtype: torch.dtype, replicas:
     key, blocks = (torch.tensor(values, dtype=torch.int64, device=device) for values in (work.key, (_BLOCKS,)))
     constants = {"BLOCK": 128, "REAL": tl.float64 if dtype == torch.float64 else tl.float32}
 
-    def draw() -> None:
+    def draw() -> Tensor:
         with on(device):
             only_normals[(-(-replicas // 128),)](
                 out, key, numbers, replicas, blocks, **constants, num_warps=4, enable_fp_fusion=True
             )
+        return out
 
     return draw

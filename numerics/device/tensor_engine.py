@@ -89,7 +89,7 @@ class TensorEngine:
                 self.run(self.run_length, offset=0)
             torch.cuda.current_stream(device).wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=side):  # torch's own stream may belong to another card
                 self.run(self.run_length, offset=0)
         self.buffers.states.copy_(states)
         self.block.copy_(block)

@@ -149,6 +149,6 @@ def _write(
         "speed": {"replica_steps": grid.replicas * steps, "seconds": seconds},
         "cells": phase_report.arrays(grid, cells),
         "checks": [one.check.record() for one in cells],
-        "provenance": provenance(seed=settings.seed, started=started, threads=settings.threads),
+        "provenance": provenance(seed=settings.seed, started=started, threads=settings.threads, inputs=settings.inputs),
     }
     files.write_json(folder / "summary.json", record)

@@ -7,9 +7,10 @@ from scipy import stats
 torch = pytest.importorskip("torch")
 
 from numerics import streams  # noqa: E402
-from numerics.device import draws  # noqa: E402
+from numerics.device import draws, limits  # noqa: E402
+from numerics.device.work import Work  # noqa: E402
 from tests import naive  # noqa: E402
-from tests.device.systems import FAR, SEED  # noqa: E402
+from tests.device.systems import FAR, SEED, model  # noqa: E402
 
 
 def drawn(device, replicas, first_block, blocks, dtype=torch.float64):
@@ -43,3 +44,14 @@ def test_float32_normals_are_near_and_normal(device):
     assert np.mean(np.abs(rough - exact)) < 2e-7  # 7e-8 measured
     assert stats.kstest(rough.ravel().astype(float), "norm").pvalue > 1e-4
     assert stats.kstest(1.01 * rough.ravel().astype(float), "norm").pvalue < 0.05  # the test sees 1 %
+
+
+def test_a_kernel_draws_the_same_numbers(device, engine):
+    """What `device-bench` times as the generator alone: sums of 128 normals per stream."""
+    if engine != "triton":
+        pytest.skip("the draws of the torch engine are compared above")
+    simulator, _ = model("radial")
+    work = Work.of(simulator, batch=1, seed=SEED)
+    sums = limits.fused_draws(work, device, torch.float64, 5)()
+    normals, _ = drawn(device, np.arange(5), 0, 64)
+    np.testing.assert_allclose(sums.cpu().numpy(), normals.sum(axis=0), rtol=1e-12, atol=1e-12)

@@ -1,6 +1,7 @@
 """Triton's kernels without a card: run by its interpreter in a process of its own, and compiled for one."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,9 @@ def test_the_kernels_pass_the_ensembles_tests_when_interpreted(device):
     """Triton decides at import whether it interprets."""
     if device.type != "cpu" or triton_engine.interpreting():
         pytest.skip("the kernels run compiled here, in test_ensemble.py")
-    suite = Path(__file__).with_name("test_ensemble.py")
+    suites = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("ensemble", "draws")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "triton", str(suite)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "triton", *suites],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
@@ -54,7 +55,6 @@ def compiled(work, dtype, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "depth", "size", "batch", "precision"),
     [
-        ("radial", 3, (20, 40), 1, "float64"),
         ("radial", 2.171, (8, 40), 4, "float32"),
         ("diagonal-difference", 2.5, (8, 100), 3, "float64"),
         ("tanh", 3, (8, 20), 1, "float32"),
@@ -69,11 +69,26 @@ def test_the_kernels_compile_for_a_hopper_card(tmp_path, monkeypatch, name, dept
     assert built.asm["cubin"]
 
 
-def test_a_radial_replica_lives_in_one_thread(tmp_path, monkeypatch):
-    """No shared memory and no barrier: what the layout of `kernels.reduced` is for."""
+def stack_bytes(cubin, folder):
+    """Local memory per thread, by the disassembler that comes with Triton."""
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    if not tool.exists():
+        pytest.skip("this Triton comes without cuobjdump")
+    (folder / "kernel.cubin").write_bytes(cubin)
+    command = [str(tool), "--dump-resource-usage", str(folder / "kernel.cubin")]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"STACK:(\d+)", report)[1])
+
+
+@pytest.mark.parametrize(("batch", "most"), [(1, 64), (4, 320)])
+def test_a_radial_replica_lives_in_one_thread(tmp_path, monkeypatch, batch, most):
+    """No shared memory, no barrier, and little local memory: what the layout of `kernels.reduced` is for."""
     if triton_engine.interpreting():
         pytest.skip("interpreted functions are not compiled")
     simulator, _ = model("radial", 3, 20, 40)
-    built = compiled(Work.of(simulator, batch=4, seed=0), torch.float64, tmp_path, monkeypatch)
+    built = compiled(Work.of(simulator, batch=batch, seed=0), torch.float64, tmp_path, monkeypatch)
     assert built.metadata.shared == 0
     assert "bar.sync" not in built.asm["ptx"]
+    assert stack_bytes(built.asm["cubin"], tmp_path) <= most
