@@ -55,9 +55,12 @@ class Machine:
         return self.engine == "numba" or (self.engine == "auto" and self.device == "cpu")
 
     def torch_device(self) -> "torch.device":
-        """Checked. Raises InputError."""
-        import torch
-
+        """Checked. Raises InputError, without torch too."""
+        try:
+            import torch
+        except ModuleNotFoundError:
+            rule, remedy = "runs on torch, which is not installed", "pip install 'latedecay[gpu]', or give --device cpu"
+            raise InputError("device", self.device, rule, remedy) from None
         from numerics.device.ensemble import torch_device
 
         torch.set_num_threads(self.threads)

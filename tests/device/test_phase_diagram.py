@@ -1,6 +1,7 @@
 """The phase diagram as a user runs it: the same on every engine, beside the law, bad input refused in one line."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -98,6 +99,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, l
     assert error.startswith(f"error: {line}")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_without_torch_numba_runs_and_a_card_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    [(_, observed)] = simulate(grid(("sigma=0.1", "rho0=1"), 2), Machine("cpu", "auto", "float64", 1), 5, id)
+    assert np.all(np.isfinite(observed["rho_slow"]))
+    with pytest.raises(InputError, match="device = cuda runs on torch, which is not installed"):
+        Machine("cuda", "auto", "float64", 1).torch_device()
 
 
 def test_memory_is_refused_before_it_is_taken(tmp_path, capsys):
