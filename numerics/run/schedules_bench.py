@@ -66,10 +66,12 @@ def _compared(chosen: "list[Task]", seeds: tuple[int, ...], folder: Path, jobs: 
     from joblib import Parallel, delayed
 
     from numerics.schedules.bench_report import Result, markdown
+    from numerics.schedules.bench_tasks import TASKS
 
     found = Parallel(n_jobs=jobs)(delayed(run_task)(task, seeds, folder) for task in chosen)
     results = {task.name: [Result.read(row) for row in rows] for task, rows in zip(chosen, found, strict=True)}
-    return markdown(results, {task.name: f"{task.steps} steps" for task in chosen})
+    left_out = tuple(task.name for task in TASKS if task.name not in results)
+    return markdown(results, {task.name: f"{task.steps} steps" for task in chosen}, left_out)
 
 
 def _chosen(words: str, small: bool) -> "list[Task]":

@@ -99,8 +99,8 @@ def _counts(row: dict[str, int]) -> str:
     return f"{row['win']}, {row['tie']}, {row['loss']}"
 
 
-def markdown(results: dict[str, list[Result]], budgets: dict[str, str]) -> str:
-    """The whole report."""
+def markdown(results: dict[str, list[Result]], budgets: dict[str, str], left_out: tuple[str, ...] = ()) -> str:
+    """The whole report; ``left_out`` names the tasks that were not run."""
     rows = [line for name, task in results.items() for line in _task_rows(name, task, budgets[name])]
     head = (
         "| task | policy | eta | mean final test loss ± 95 % | late decay minus it, paired, ± 95 % | late decay | s |"
@@ -112,6 +112,7 @@ def markdown(results: dict[str, list[Result]], budgets: dict[str, str]) -> str:
             "",
             "Written by `python -m numerics.run schedules-bench`. " + _HOW,
             "",
+            *([f"Not run for this table: {', '.join(left_out)}.", ""] if left_out else []),
             *_tallies(results),
             "",
             *_unhelpful(results),

@@ -171,7 +171,8 @@ def test_both_of_our_forms_are_judged_and_where_they_lose_is_said():
     draw = np.random.default_rng(0)
     levels = {"late decay": 1.0, "late decay, blind": 2.0, "constant": 3.0, "plateau": 0.5}
     rows = [Result(name, 0.1, level + 0.01 * draw.random(5), 1.0, ("",) * 5) for name, level in levels.items()]
-    text = markdown({"task": rows}, {"task": "60 steps"})
+    text = markdown({"task": rows}, {"task": "60 steps"}, ("another",))
+    assert "Not run for this table: another." in text
     assert "| constant | no | 1, 0, 0 | 1, 0, 0 |" in text
     assert "| plateau | yes | 0, 0, 1 | 0, 0, 1 |" in text
     assert "- `late decay` does not help: task (to plateau)." in text
