@@ -18,7 +18,8 @@ _WRITERS = 120 * 2**20
 #: rows that the packaged tables have
 _TABLES = {"digits": 1797, "diabetes": 442}
 #: copies alive at the peak, measured (tests/sweep/test_memory.py holds them to it)
-_COPIES_LOADING = 3.2  # of all rows: as read, as kept by Problem, and its row basis or a temporary
+_COPIES_LOADING = 3.2  # of the training rows: as read, as kept by Problem, and its row basis or a temporary
+_COPIES_HELD_OUT = 2.1  # of the held-out rows: as read, as kept
 _COPIES_KEPT = 2.0  # of the training rows: Problem keeps X and its row basis
 _COPIES_OBSERVED = 15.0  # of (records x replicas): seven observables, the netCDF file in memory, temporaries
 _COPIES_STATES = 6.0  # of (replicas x parameters): states, and the predictors that an observation makes of them
@@ -32,7 +33,7 @@ def peak(settings: Settings) -> int:
     radial = settings.parametrization == "radial"
     branches = 9 if settings.job == "late-decay" else 0
     records = _records(settings.job, settings.records)
-    loading = _COPIES_LOADING * (n + held_out) * d + _read(settings)
+    loading = (_COPIES_LOADING * n + _COPIES_HELD_OUT * held_out) * d + _read(settings)
     kept = _COPIES_KEPT * n * d + held_out * d
     observed = _COPIES_OBSERVED * records * settings.replicas
     states = (_COPIES_STATES + branches) * settings.replicas * (n + 2 if radial else d * _factors(settings))
