@@ -114,7 +114,8 @@ def fastest(found: Found, form: str) -> str | None:
 def comparisons(found: Found, kind: str) -> list[dict[str, Any]]:
     """Ratios of kind "engine", the same algorithm on both sides, and "engine + reduction", ours alone being reduced."""
     forms = ("full",) if kind == "separable" else ("full", "reduced")
-    pairs = [("engine", f"{OURS} {form}", peer) for form in forms if (peer := fastest(found, form))]
+    own = [form for form in forms if f"{OURS} {form}" in found]
+    pairs = [("engine", f"{OURS} {form}", peer) for form in own if (peer := fastest(found, form))]
     special = [e for e in ran(found) if e in ("torchsde full", "diffrax full")]
     full = [fastest(found, "full"), *special] if kind != "separable" else []
     pairs += [("engine + reduction", f"{OURS} reduced", peer) for peer in dict.fromkeys(full) if peer]

@@ -40,11 +40,14 @@ def installed(peer: str) -> bool:
     return importlib.util.find_spec(PEERS[peer][1]) is not None
 
 
-def engines(kind: str, peers: tuple[str, ...]) -> list[str]:
-    """Engines for a kind: ours and the peers', "reduced" (C12) and "full"; Coordinatewise has no reduction."""
+def engines(kind: str, peers: tuple[str, ...], precision: str = "float64") -> list[str]:
+    """Engines for a kind: ours and the peers', "reduced" (C12) and "full"; Coordinatewise has no reduction, and ours at
+    full dimension no float32.
+    """
     forms = ("full",) if kind == "separable" else ("reduced", "full")
     names = [OURS, *(peer for peer in peers if kind in PEERS[peer][2])]
-    return [f"{name} {form}" for name in names for form in forms]
+    found = [f"{name} {form}" for name in names for form in forms]
+    return [engine for engine in found if precision == "float64" or engine != f"{OURS} full"]
 
 
 def ours(workload: Workload, seed: int, reduced: bool, threads: int) -> Run:

@@ -144,7 +144,7 @@ def measure(
 ) -> dict[str, Any]:
     """Check, then time, one workload."""
     gap = compare.paths_agree(workload)
-    found = compare.rounds(engines(workload.kind, peers), workload, rounds, seconds, threads, limit)
+    found = compare.rounds(engines(workload.kind, peers, workload.precision), workload, rounds, seconds, threads, limit)
     return {
         "workload": workload.as_dict(),
         "paths_differ": gap,
