@@ -57,6 +57,7 @@ def command(
     for name, value in (("workers", workers), ("time", minutes), ("shards-per-job", shards_per_job)):
         if value < 1:
             raise InputError(name, value, "is below 1", "give at least 1")
+    _check_names(sweep)
     needs = _needs(sweep)
     slurm: dict[str, Any] = {
         "minutes": minutes,
@@ -78,6 +79,19 @@ def command(
     typer.echo(f"\npicture: {chosen / 'sweep.png'}\nresult:  {chosen / 'sweep.nc'}\nsummary: {chosen / 'summary.json'}")
     if found.failures:
         raise typer.Exit(3)
+
+
+def _check_names(sweep: "Sweep") -> None:
+    """Refuse data and parametrizations that do not exist, before anything is written; each is looked at once."""
+    from numerics.run.system import load_parametrization, load_problem
+
+    seen: set[object] = set()
+    for point in sweep.points:
+        if point.data != "gaussian" and point.data not in seen:
+            load_problem(point)
+        if (point.parametrization, point.depth) not in seen:
+            load_parametrization(point)
+        seen |= {point.data, (point.parametrization, point.depth)}
 
 
 def _needs(sweep: "Sweep") -> int:

@@ -176,6 +176,27 @@ def test_a_full_disk_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"data": ["gaussian", "digts"]}, "data = digts is not known; did you mean digits?"),
+        ({"data": ["nowhere.npz"]}, "data = nowhere.npz is not a file; check the path"),
+        ({"parametrization": ["radial", "radail"]}, "parametrization = radail is unknown; choose one of"),
+        ({"dept": [2]}, "key = dept is unknown in [grid]; did you mean depth?"),
+    ],
+)
+def test_a_wrong_configuration_writes_nothing(tmp_path, capsys, grid, message):
+    from numerics.run import cli
+
+    fixed = {name: value for name, value in CONFIG["fixed"].items() if name not in grid}
+    config = written(tmp_path / "sweep.json", fixed=fixed, grid=grid)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["sweep", str(config), "--out", str(tmp_path / "out")])
+    line = capsys.readouterr().err
+    assert (stop.value.code, line.count("\n"), message in line) == (2, 1, True), line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_point_that_fails_shows_in_the_exit_code(tmp_path, monkeypatch, capsys):
     from numerics.run import cli
 
