@@ -19,13 +19,14 @@ from tests.device.systems import model  # noqa: E402
 HOPPER = 90
 
 
-def test_the_kernels_pass_the_ensembles_tests_when_interpreted(device):
-    """Triton decides at import whether it interprets."""
+def test_the_kernels_pass_the_ensembles_tests_when_interpreted(pytestconfig, device):
+    """Triton decides at import whether it interprets. With --full the radial path runs over a thousand steps."""
     if device.type != "cpu" or triton_engine.interpreting():
         pytest.skip("the kernels run compiled here, in test_ensemble.py")
     suites = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("ensemble", "draws")]
+    full = ["--full"] if pytestconfig.getoption("--full") else []
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "triton", *suites],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "triton", *full, *suites],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
