@@ -51,14 +51,41 @@ def command(
     numbers = tuple(range(seed, seed + (3 if small else seeds)))
     folder = prepare_folder(out)
     if shown:
-        from numerics.schedules.bench_shown import demonstration
-
-        text, name = demonstration(numbers, shorter=20 if small else 1), "shown.md"
+        text, name = _shown(numbers, folder, shorter=20 if small else 1), "shown.md"
     else:
         text, name = _compared(_chosen(tasks, small), numbers, folder, jobs), "table.md"
     for path in (folder / name, *([table] if table else [])):
         write_bytes(path, text.encode())
     typer.echo(text)
+
+
+def _shown(seeds: tuple[int, ...], folder: Path, *, shorter: int) -> str:
+    """The page of tasks outside the table; ``shorter`` divides their steps."""
+    from dataclasses import replace
+
+    from numerics.schedules.bench_shown import TASKS, demonstration
+
+    tasks = [replace(task, steps=task.steps // shorter) for task in TASKS]
+    return demonstration(seeds, [run_shown(task, seeds, folder) for task in tasks])
+
+
+def run_shown(task: "Task", seeds: tuple[int, ...], folder: Path) -> str:
+    """One task outside the table; the result of an earlier call with the same settings is read back."""
+    import torch
+
+    from numerics.files import write_json
+    from numerics.schedules import bench_shown
+
+    torch.set_num_threads(1)
+    own = {"shares": bench_shown.SHARES, "tolerance": bench_shown.TOLERANCE}
+    both = [_settings_of(name) for name in ("late decay", "late decay, blind")]
+    settings = json.loads(json.dumps({"task": vars(task), "seeds": seeds, "shown": own, "policies": both}))
+    path = folder / f"shown-{task.source}.json"
+    kept = _kept(path, settings)
+    if kept is None:
+        kept = {"text": bench_shown.shown(task, seeds)}
+        write_json(path, {"settings": settings, "result": kept})
+    return str(kept["text"])
 
 
 def _compared(chosen: "list[Task]", seeds: tuple[int, ...], folder: Path, jobs: int) -> str:

@@ -94,9 +94,8 @@ class _Own:
         )
 
 
-def demonstration(seeds: tuple[int, ...], *, shorter: int = 1) -> str:
-    """Every task under three forms of the monitor, then under every decay of SHARES; ``shorter`` divides all steps."""
-    parts = [_shown(replace(task, steps=task.steps // shorter), seeds) for task in TASKS]
+def demonstration(seeds: tuple[int, ...], parts: list[str]) -> str:
+    """The page: what it is, and every task's part."""
     head = [
         *FRONT,
         "# The monitor on networks and data outside the benchmark",
@@ -105,15 +104,14 @@ def demonstration(seeds: tuple[int, ...], *, shorter: int = 1) -> str:
         f"{len(seeds)} paired seeds; ± is half a 95 % interval. Star98: the share of",
         "pupils above the national median in Californian school districts; Fair: whether a survey reports an affair;",
         "sparse teacher: made up, 3 of 30 inputs matter. None of them is in the benchmark, nor was any rule set on",
-        "the first two. Without a budget the tolerance is a fall of tr H by "
-        f"{TOLERANCE:.0%} in as many steps again, and a run that",
-        "has not decided after two budgets is told to decay then.",
+        f"the first two. Without a budget the tolerance is a fall of tr H by {TOLERANCE:.0%} in as many steps again,",
+        "and a run that has not decided after two budgets is told to decay then.",
         "",
     ]
     return "\n".join([*head, *parts])
 
 
-def _shown(task: Task, seeds: tuple[int, ...]) -> str:
+def shown(task: Task, seeds: tuple[int, ...]) -> str:
     """One task: the forms, and the decays that they did not choose."""
     stack = Stack.of(task, load(task, seed=seeds[0]), seeds, (task.eta,))
     last = _PATIENCE * task.steps
