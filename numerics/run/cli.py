@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from numerics.errors import InputError
 from numerics.provenance import ARGUMENTS
-from numerics.run.interrupt import Interrupted, interruptible
+from numerics.run.interrupt import MESSAGE, Interrupted, interruptible
 from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
 
 app = typer.Typer(
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
     except TyperException as error:
         _refuse(_usage_line(error, arguments))
     except Interrupted as stop:
-        print("interrupted: nothing half-written is left behind", file=sys.stderr)
+        print(MESSAGE, file=sys.stderr)
         sys.exit(stop.code)
     except OSError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

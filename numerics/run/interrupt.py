@@ -9,6 +9,7 @@ from types import FrameType
 
 #: seconds after a signal until the process leaves without unwinding; every write is all or nothing, so that it may
 PATIENCE = 4.0
+MESSAGE = "interrupted: nothing half-written is left behind"
 
 
 class Interrupted(BaseException):
@@ -39,10 +40,15 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _leave(code: int) -> None:
+    os.write(2, f"{MESSAGE}\n".encode())
+    os._exit(code)
+
+
 def _interrupt(number: int, _: FrameType | None) -> None:
     error = Interrupted(number)
     signal.signal(number, lambda *_: os._exit(error.code))
-    last_resort = threading.Timer(PATIENCE, os._exit, (error.code,))
+    last_resort = threading.Timer(PATIENCE, _leave, (error.code,))
     last_resort.daemon = True
     last_resort.start()
     raise error

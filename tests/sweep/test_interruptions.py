@@ -63,7 +63,7 @@ def test_a_sweep_killed_at_200_random_moments_leaves_no_unreadable_file_and_no_w
 ):
     """Forks of this process: a kill costs no start-up, and falls into shards, journal and result alike."""
     monkeypatch.setattr("numerics.sweep.runner.write_figure", lambda *_: None)
-    kills = 200 if pytestconfig.getoption("--full") else 8
+    kills = 200 if pytestconfig.getoption("--full") else 5
     do(sweep(), tmp_path / "warm")
     begin = time.monotonic()
     digest = do(sweep(), tmp_path / "whole").digest
@@ -84,8 +84,9 @@ def test_a_sweep_killed_at_200_random_moments_leaves_no_unreadable_file_and_no_w
     print(f"{met} of {kills} kills met a running sweep; {ended} sweeps ended in between")
 
 
-def test_a_command_killed_at_random_moments_ends_with_the_same_hash(tmp_path, pytestconfig):
-    kills = 30 if pytestconfig.getoption("--full") else 1
+@pytest.mark.full
+def test_a_command_killed_at_random_moments_ends_with_the_same_hash(tmp_path):
+    kills = 30
     config = written(tmp_path / "sweep.json")
     code, _, err, seconds = finished("sweep", config, "--out", tmp_path / "whole")
     assert code == 0, err
@@ -148,6 +149,7 @@ def test_a_job_that_is_terminated_leaves_within_seconds_and_the_old_result_stays
     assert old.read_text() == "old"
 
 
+@pytest.mark.full
 def test_a_second_run_in_the_folder_of_a_job_is_refused(tmp_path):
     first = command("phase2", "--small", "--steps", 10**9, "--out", tmp_path)
     try:
