@@ -50,8 +50,8 @@ def paths_agree(workload: Workload, seed: int = 0) -> float:
     if workload.kind == "separable":
         return 0.0
     small = replace(workload, replicas=min(workload.replicas, 16))
-    reduced = ours(small, seed, True, 1)(COMPARED_AFTER)
-    full = ours(replace(small, precision="float64"), seed, False, 1)(COMPARED_AFTER)
+    reduced = ours(small, seed, True, 1)(COMPARED_AFTER)()
+    full = ours(replace(small, precision="float64"), seed, False, 1)(COMPARED_AFTER)()
     gap = float(np.max(np.abs(reduced - full)) / np.max(full))
     if not gap <= AGREEMENT[workload.precision]:
         raise RuntimeError(f"reduced and full paths differ by {gap:.2g} on the same draws: {workload}")

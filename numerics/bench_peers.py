@@ -1,6 +1,7 @@
 """Peers of `bench` on NumPy, torch and JAX: the same step of the same process, each with its own random numbers.
 
-An engine takes a `Task` and returns run(steps) -> train losses ``(R,)`` after so many more steps.
+An engine takes a `Task` and returns run: so many more steps, and a function that gives the train losses ``(R,)`` then,
+which is not timed.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,8 @@ import numpy as np
 
 from numerics.bench_problem import SIGMA, FloatArray, Task
 
-Run = Callable[[int], FloatArray]
+Losses = Callable[[], FloatArray]
+Run = Callable[[int], Losses]
 
 
 def sgd_step(xp: Any, task: Task, U: Any, A: Any, labels: Any, xi: Any) -> Any:
@@ -63,11 +65,11 @@ def numpy_engine(kind: str, task: Task) -> Run:
         rows = draw.integers(0, n, (len(U), task.batch))
         return STEPS[kind](np, task, U, X[rows], y[rows], draw.standard_normal(rows.shape, **normal))
 
-    def run(steps: int) -> FloatArray:
+    def run(steps: int) -> Losses:
         nonlocal U
         for _ in range(steps):
             U = step(U)
-        return losses(kind, U, task)
+        return lambda: losses(kind, U, task)
 
     return run
 
@@ -89,11 +91,11 @@ def torch_engine(kind: str, task: Task, compiled: bool = False) -> Run:
     advance = torch.compile(step) if compiled else step
 
     @torch.no_grad()
-    def run(steps: int) -> FloatArray:
+    def run(steps: int) -> Losses:
         nonlocal U
         for _ in range(steps):
             U = advance(U)
-        return losses(kind, U.numpy(), task)
+        return lambda: losses(kind, U.numpy(), task)
 
     return run
 
@@ -126,11 +128,11 @@ def jax_engine(kind: str, task: Task, generator: str = "threefry2x32") -> Run:
     many = jax.jit(jax.vmap(path, in_axes=(0, 0, None)), static_argnums=2)
     key = jax.random.key(task.seed, impl=generator)
 
-    def run(steps: int) -> FloatArray:
+    def run(steps: int) -> Losses:
         nonlocal U, key
         key, use = jax.random.split(key)
         U = many(U, jax.random.split(use, task.replicas), steps).block_until_ready()
-        return losses(kind, np.asarray(U), task)
+        return lambda: losses(kind, np.asarray(U), task)
 
     return run
 

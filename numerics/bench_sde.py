@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from numerics.bench_peers import Run, losses
-from numerics.bench_problem import SIGMA, FloatArray, Task
+from numerics.bench_peers import Losses, Run, losses
+from numerics.bench_problem import SIGMA, Task
 
 
 def drift_and_noise(xp: Any, task: Task, U: Any, X: Any, y: Any, dW: Any) -> tuple[Any, Any]:
@@ -40,12 +40,12 @@ def torchsde_engine(kind: str, task: Task) -> Run:
             return drift_and_noise(torch, task, u, X, y, dW)
 
     @torch.no_grad()
-    def run(steps: int) -> FloatArray:
+    def run(steps: int) -> Losses:
         nonlocal U
         times = torch.tensor([0.0, steps * task.eta], dtype=X.dtype)
         motion = torchsde.BrownianInterval(0.0, times[1], size=(task.replicas, len(y)), dtype=X.dtype, dt=task.eta)
         U = torchsde.sdeint(Equation(), U, times, bm=motion, dt=task.eta, method="euler")[-1]
-        return losses(kind, U.numpy(), task)
+        return lambda: losses(kind, U.numpy(), task)
 
     return run
 
@@ -89,10 +89,10 @@ def diffrax_engine(kind: str, task: Task) -> Run:
     many = jax.jit(jax.vmap(path, in_axes=(0, 0, None)), static_argnums=2)
     key = jax.random.key(task.seed)
 
-    def run(steps: int) -> FloatArray:
+    def run(steps: int) -> Losses:
         nonlocal U, key
         key, use = jax.random.split(key)
         U = many(U, jax.random.split(use, task.replicas), steps).block_until_ready()
-        return losses(kind, np.asarray(U), task)
+        return lambda: losses(kind, np.asarray(U), task)
 
     return run

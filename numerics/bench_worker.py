@@ -8,13 +8,14 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numerics.bench_peers import Run, compiled_engine, jax_engine, numpy_engine, rbg_engine, torch_engine
-from numerics.bench_problem import SIGMA, FloatArray, Task, Workload, make_task
+from numerics.bench_peers import Losses, Run, compiled_engine, jax_engine, numpy_engine, rbg_engine, torch_engine
+from numerics.bench_problem import SIGMA, Task, Workload, make_task
 from numerics.bench_sde import diffrax_engine, torchsde_engine
 
 Engine = Callable[[str, Task], Run]
@@ -52,19 +53,19 @@ def engines(kind: str, peers: tuple[str, ...], precision: str = "float64") -> li
 
 def ours(workload: Workload, seed: int, reduced: bool, threads: int) -> Run:
     """latedecay's kernels."""
-    from numerics.schedule import Constant
-    from numerics.sgd import Noise, simulate
+    from numerics.sgd import Noise, advance
 
     task = make_task(workload, seed, reduced=False)
     model = our_model(workload, task, reduced)
     states, at = model.start(task.u, workload.replicas), 0
 
-    def run(steps: int) -> FloatArray:
+    def run(steps: int) -> Losses:
         nonlocal at
-        noise, span = Noise(workload.batch, SIGMA, seed), np.array([at, at + steps])
-        table = simulate(model, states, Constant(task.eta), span, noise=noise, threads=threads)
+        with ThreadPoolExecutor(threads) as pool:
+            etas = np.full(steps, task.eta)
+            advance(pool, threads, model, states, np.arange(len(states)), etas, Noise(workload.batch, SIGMA, seed), at)
         at += steps
-        return np.asarray(table["loss"][-1])
+        return lambda: np.asarray(model.observe(states)["loss"])
 
     return run
 
@@ -138,7 +139,7 @@ def main() -> None:
     workload, engine = Workload(**order["workload"]), order["engine"]
     threads = order["threads"] or os.cpu_count() or 1
     first = make_run(engine, workload, order["seed"], threads)
-    loss = first(COMPARED_AFTER)
+    loss = first(COMPARED_AFTER)()
     ready = time.perf_counter() - begin
     found = {"loss": float(np.mean(loss)), "sem": float(np.std(loss, ddof=1) / np.sqrt(len(loss))), "ready": ready}
     if order["seconds"] > 0:

@@ -176,7 +176,10 @@ class SeparableSGD:
 
     def predictor(self, states: FloatArray) -> FloatArray:
         """w ``(R, d)``."""
-        return np.stack([self.derivatives(state)[0] for state in states])
+        w = np.empty((len(states), self.problem.d))
+        for state, row in zip(states, w, strict=True):
+            self.kernel.predict(state[0], state[-1], np.inf, row)
+        return w
 
     def derivatives(self, state: FloatArray) -> FloatArray:
         """F, F_a, F_b, F_aa, F_ab, F_bb ``(6, d)`` of a state ``(factors, d)``."""
@@ -224,7 +227,7 @@ def records(
             while at < wanted:
                 count = min(length, int(wanted) - at)
                 begin = time.perf_counter()
-                _advance(pool, threads, model, states, replicas, schedule(np.arange(at, at + count)), noise, at)
+                advance(pool, threads, model, states, replicas, schedule(np.arange(at, at + count)), noise, at)
                 at += count
                 tick(count)
                 if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == length:
@@ -235,7 +238,7 @@ def records(
                 return
 
 
-def _advance(
+def advance(
     pool: ThreadPoolExecutor,
     threads: int,
     model: Model,

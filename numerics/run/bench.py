@@ -53,7 +53,7 @@ import numerics.dynamics, numerics.problem, numerics.sde, numerics.sgd, numerics
 from numerics.bench_problem import WORKLOADS
 from numerics.bench_worker import ours
 imported = time.perf_counter()
-ours(WORKLOADS["W1"], 0, True, 1)(10)
+ours(WORKLOADS["W1"], 0, True, 1)(10)()
 print(imported - begin, time.perf_counter() - imported)
 """
 

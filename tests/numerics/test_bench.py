@@ -47,13 +47,13 @@ def test_the_peers_sde_step_is_ours():
     U = sde_step(np, task, task.cast()[2], task.X, task.y, xi)
     w = np.sum(U**2, axis=1)[:, None] * U
     expected = np.mean((w @ task.X.T - task.y) ** 2, axis=1) / 2
-    np.testing.assert_allclose(compare.ours(workload, 3, True, 1)(1), expected, rtol=1e-8)
+    np.testing.assert_allclose(compare.ours(workload, 3, True, 1)(1)(), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "sde"])
 def test_a_peer_given_the_reduction_walks_the_same_path(kind):
     """Same generator, so the same draws; n + 1 coordinates instead of d."""
-    full, reduced = (numpy_engine(kind, make_task(SMALL[kind], 1, form))(30) for form in (False, True))
+    full, reduced = (numpy_engine(kind, make_task(SMALL[kind], 1, form))(30)() for form in (False, True))
     np.testing.assert_allclose(full, reduced, rtol=1e-9)
 
 
