@@ -235,12 +235,12 @@ def named(name: str) -> Configuration:
 def made_small(chosen: Configuration) -> Configuration:
     """The same experiment in under a minute on two cores; enough to see that everything runs, too short to judge by.
 
-    2 seeds, a tenth of the steps, fewer decays and held-out examples; convolutional networks at most 32 channels wide,
-    on at most 60 examples and for at most 400 steps.
+    2 seeds, a tenth of the steps, fewer decays and held-out examples; convolutional networks at most 16 channels wide,
+    on at most 40 examples and for at most 200 steps.
     """
     convolutional = chosen.architecture.kind != "mlp"
-    n_train = min(chosen.n_train, 60) if convolutional else chosen.n_train
-    last = min(max(chosen.last_decay // 10, 100), 400 if convolutional else 6000)
+    n_train = min(chosen.n_train, 40) if convolutional else chosen.n_train
+    last = min(max(chosen.last_decay // 10, 100), 200 if convolutional else 6000)
     return replace(
         chosen,
         architecture=_narrow(chosen.architecture) if convolutional else chosen.architecture,
@@ -256,6 +256,6 @@ def made_small(chosen: Configuration) -> Configuration:
 
 
 def _narrow(architecture: Architecture) -> Architecture:
-    """All widths divided by the number that brings the widest to 32; pooling layers stay."""
-    factor = max(1, max(architecture.widths) // 32)
+    """All widths divided by the number that brings the widest to 16; pooling layers stay."""
+    factor = max(1, max(architecture.widths) // 16)
     return replace(architecture, widths=tuple(width // factor for width in architecture.widths))
