@@ -12,7 +12,7 @@ LONG = 1000
 REPLICAS = [3, 10, FAR]
 
 #: what Triton's interpreter can do in seconds; compiled code and torch take the long way
-SHORT = 12 if interpreting() else LONG
+SHORT = 6 if interpreting() else LONG
 
 
 def discrepancy(ours, theirs):
