@@ -20,8 +20,8 @@ from math import factorial
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.sparse.linalg import ArpackNoConvergence, eigs
 
+from numerics.cone import spectral_radius
 from numerics.errors import InputError
 from numerics.moments import Stationary
 from numerics.noise_floor import stability_limit
@@ -107,14 +107,7 @@ class EpochFluctuations:
     @property
     def spectral_radius(self) -> float:
         """Below 1 where the second moment stays bounded."""
-        if len(self.transfer) <= 100:
-            return float(np.abs(np.linalg.eigvals(self.transfer)).max())
-        n = len(self.K)
-        try:  # the map keeps covariances positive, so its largest eigenvalue is real and simple to find
-            top = eigs(self.transfer, k=1, which="LM", v0=np.eye(n).ravel(), return_eigenvectors=False)
-        except ArpackNoConvergence:
-            top = np.linalg.eigvals(self.transfer)
-        return float(np.abs(top).max())
+        return spectral_radius(lambda C: (self.transfer @ C.ravel()).reshape(C.shape), len(self.K))
 
     def covariances(self, sigma: float) -> FloatArray:
         """C ``(m, orders, n, n)`` before each batch, given the order of its epoch.

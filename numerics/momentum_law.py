@@ -14,10 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
+from numerics.cone import spectral_radius
 from numerics.errors import InputError
+from numerics.noise_floor import stability_limit
 from numerics.scalar_law import RadialManifold
 
 FloatArray = npt.NDArray[np.float64]
+
+#: ratio of the learning rates tried when a stability limit is searched for, in logarithms
+_SEARCH = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +41,15 @@ class MomentumFluctuations:
         return int(self.K.shape[0])
 
     @cached_property
+    def _mean(self) -> FloatArray:
+        """The mean map of (q, A p) ``(2n, 2n)``."""
+        H, eye = self.K / self.n, np.eye(self.n)
+        return np.asarray(np.block([[eye - self.eta * H, -self.eta * self.momentum * eye], [H, self.momentum * eye]]))
+
+    @cached_property
     def transfer(self) -> FloatArray:
         """Matrix ``((2n)^2, (2n)^2)`` of one step of the second moment, label noise aside."""
-        n, eye = self.n, np.eye(self.n)
-        H = self.K / n
-        mean = np.block([[eye - self.eta * H, -self.eta * self.momentum * eye], [H, self.momentum * eye]])
+        n, eye, mean = self.n, np.eye(self.n), self._mean
         enter = np.vstack([-self.eta * eye, eye])
         pick = np.hstack([eye, np.zeros((n, n))])
         diagonal = np.zeros((n * n, n * n))
@@ -52,7 +61,13 @@ class MomentumFluctuations:
     @property
     def spectral_radius(self) -> float:
         """Below 1 where the second moment stays bounded."""
-        return float(np.abs(np.linalg.eigvals(self.transfer)).max())
+        return spectral_radius(self._carried, 2 * self.n)
+
+    def _carried(self, Z: FloatArray) -> FloatArray:
+        """`transfer` of ``Z (2n, 2n)`` without forming it."""
+        n, mean, C = self.n, self._mean, Z[: self.n, : self.n]
+        noise = self.K @ (np.diag(np.diag(C)) / n - C / n**2) @ self.K * (self.finite / self.batch)
+        return np.asarray(mean @ Z @ mean.T + np.kron([[self.eta**2, -self.eta], [-self.eta, 1.0]], noise))
 
     def covariance(self, sigma: float, *, isotropic: float = 0.0) -> FloatArray:
         """The stationary covariance C ``(n, n)`` of the residual under label noise sigma and Gaussian noise on every
@@ -81,10 +96,10 @@ def momentum_stability_limit(K: FloatArray, *, batch: int, momentum: float, fini
         return MomentumFluctuations(K, eta, batch, momentum, finite).spectral_radius - 1
 
     high = float(2 * (1 + momentum) / top)  # gradient descent with momentum is unstable from there on
-    low = high * 1e-4
+    low = min(0.25 * (1 - momentum) * stability_limit(K, batch=batch, finite=finite), high / 2)
     while excess(low) >= 0:
         low /= 10
-    grid = np.geomspace(low, high, 40)
+    grid = np.geomspace(low, high, 2 + int(np.log(high / low) / _SEARCH))
     first = next((i for i, eta in enumerate(grid) if excess(float(eta)) >= 0), None)
     if first is None:  # the full batch: stable up to the last point of the grid, where gradient descent ends
         return high

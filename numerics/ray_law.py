@@ -66,7 +66,7 @@ class RayLaw:
 
     def stability_limit(self, rho_low: float, rho_high: float) -> float:
         """The least limit in eta over rho in [rho_low, rho_high]."""
-        grid = np.linspace(rho_low, rho_high, 5)
+        grid = np.linspace(rho_low, rho_high, 3)
         return min(self.moments.limit(self.manifold.kernel(float(rho))) for rho in grid) / self.scale
 
     def relaxation(self, rho: float, eta: float) -> float:
