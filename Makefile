@@ -45,7 +45,7 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing into $(VENV), torch and the test tools too (once, some minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,app,browser,cluster,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,gpu,app,browser,cluster,test]'
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/pip
