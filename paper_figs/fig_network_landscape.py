@@ -89,13 +89,13 @@ def draw(data: xarray.Dataset) -> Figure:
     from matplotlib.colors import LogNorm
 
     figure, axes = new_figure(1, 2, height=3.4)
+    losses = data["losses"].values
+    low = max(float(losses.min()), 1e-4)
+    norm = LogNorm(low, min(float(losses.max()), 1000 * low))
     for part, name in enumerate(("train loss", "held-out loss")):
-        losses = data["losses"].values[:, :, part]
-        low = max(float(losses.min()), 1e-4)
-        norm = LogNorm(low, min(float(losses.max()), 100 * low))
         _map(axes[part], data, part, norm)
         axes[part].set_title(f"{name}: {float(data['below'].values[part]):.0%} of the path is low")
-        figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes[part], shrink=0.9)
+    figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, shrink=0.9, label="loss on clean labels")
     letter(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -107,7 +107,7 @@ def _map(ax, data: xarray.Dataset, part: int, norm) -> None:  # type: ignore[no-
         a,
         b,
         np.clip(values, norm.vmin, norm.vmax),
-        levels=np.geomspace(norm.vmin, norm.vmax, 25),
+        levels=np.geomspace(norm.vmin, norm.vmax, 34),
         norm=norm,
         cmap="viridis",
         extend="both",
