@@ -104,19 +104,16 @@ for _job in JOBS:
 def run_job(job: str, options: dict[str, Any]) -> None:
     """Validate, compute, write, print."""
     started = time.perf_counter()
-    from threadpoolctl import threadpool_limits
-
     from numerics.run import report
+    from numerics.run.library import outcome_of
     from numerics.run.memory import REMEDY, peak
     from numerics.run.session import session
     from numerics.run.settings import validated
-    from numerics.run.system import make_system
 
     settings = validated(job=job, **numbers_or_auto(options))
-    module = importlib.import_module(f"numerics.run.{job.replace('-', '_')}")
     with session(settings.out, needs=peak(settings), remedy=REMEDY) as folder:
-        with threadpool_limits(1), Progress(job) as progress:  # small matrices; more threads would change bits
-            outcome = module.run(make_system(settings), progress.tick, progress.begin)
+        with Progress(job) as progress:
+            outcome = outcome_of(settings, progress.tick, progress.begin)
         report.write(outcome, folder.staging, started)
     typer.echo(report.text(outcome))
     stem = settings.out / job

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics import files
-from numerics.check import Check, mean_and_sem, table
+from numerics.check import Check, Checks, mean_and_sem, table
 from numerics.plotting import style
 from numerics.provenance import origin, provenance
 from numerics.run.settings import Settings
@@ -77,6 +79,15 @@ class Outcome:
     def mean(self, name: str) -> tuple[FloatArray, FloatArray]:
         """Mean over replicas and its standard error, each ``(steps,)``."""
         return mean_and_sem(self.simulation[name])
+
+    @property
+    def dataset(self) -> "xarray.Dataset":
+        """Every curve with long names and units, as in the netCDF file."""
+        return dataset(self)
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<p>{escape(line)}</p>" for line in (_setting_line(self).strip(), *self.notes))
+        return f"{lines}{Checks(self.checks)._repr_html_()}{_picture(self)}{self.dataset._repr_html_()}"
 
 
 def summary(outcome: Outcome, started: float) -> dict[str, object]:
@@ -146,6 +157,14 @@ def dataset(outcome: Outcome) -> "xarray.Dataset":
         "provenance": json.dumps(origin(settings.arguments, settings.inputs)),
     }
     return xarray.Dataset(variables, coordinates, attributes)
+
+
+def _picture(outcome: Outcome) -> str:
+    """The figure as SVG."""
+    text = StringIO()
+    with style():
+        outcome.draw(outcome).savefig(text, format="svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]
 
 
 def _attributes(name: str) -> dict[str, str]:
