@@ -66,7 +66,7 @@ def killed_after(real, *given, **named):
 def forked(action: Callable[[], object]) -> int:
     """Run the action in a child; its process number. It exits with 0, or 255 where the action raised."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: the child only writes files
+        warnings.simplefilter("ignore")  # Python and JAX warn of forks beside threads: the child only writes files
         child = os.fork()
     if child:
         return child
