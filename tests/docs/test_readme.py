@@ -38,8 +38,12 @@ def test_module_commands_run(command: str, tmp_path: Path) -> None:
     """As they stand, made small, into a folder of the test; `verify` with its fixed cases only."""
     words = command.replace(".venv/bin/python", sys.executable).split()
     if words[2] in ("numerics.run", "paper_figs"):
-        words += ["--out", str(tmp_path)] + ["--small"] * (words[3] != "advise")  # the law alone: small as it is
-    if words[2] == "numerics.run" and words[3].startswith("phase"):  # whole jobs are run in tests/numerics
+        words += ["--out", str(tmp_path)] + ["--small"] * (words[3] != "advise")  # small as it is
+    if words[2] == "numerics.run" and words[3] in (
+        "phase1",
+        "phase2",
+        "phase3",
+    ):  # whole jobs are run in tests/numerics
         words += ["--steps", "3000", "--replicas", "4", "--records", "10"]
     if words[2] == "verify":
         words += ["--quick", "--out", str(tmp_path)]
