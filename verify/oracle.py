@@ -143,15 +143,23 @@ def epoch_moments(
     return stages
 
 
-def epoch_stationary(K: FloatArray, eta: float, batch: int, sigma: float) -> tuple[FloatArray, FloatArray, float]:
-    """At rest: E q q^T averaged over the batches, E[q q_i | row i drawn] in column i, and the spectral radius."""
+def epoch_transfer(K: FloatArray, eta: float, batch: int) -> FloatArray:
+    """E q q^T ``(n^2,)`` at an epoch's end from that at its start, without label noise, as a matrix ``(n^2, n^2)``."""
     n = len(K)
+    ends = [epoch_moments(unit.reshape(n, n), K, eta, batch, 0.0)[-1] for unit in np.eye(n * n)]
+    return np.array([end[frozenset(range(n))].ravel() for end in ends]).T
 
-    def after(C: FloatArray, noise: float) -> FloatArray:
-        return epoch_moments(C, K, eta, batch, noise)[-1][frozenset(range(n))]
 
-    transfer = np.array([after(unit.reshape(n, n), 0.0).ravel() for unit in np.eye(n * n)]).T
-    start = np.linalg.solve(np.eye(n * n) - transfer, after(np.zeros((n, n)), sigma).ravel()).reshape(n, n)
+def epoch_radius(K: FloatArray, eta: float, batch: int) -> float:
+    """Spectral radius of an epoch: the second moment is bounded below 1."""
+    return float(np.abs(np.linalg.eigvals(epoch_transfer(K, eta, batch))).max())
+
+
+def epoch_stationary(K: FloatArray, eta: float, batch: int, sigma: float) -> tuple[FloatArray, FloatArray]:
+    """At rest: E q q^T averaged over the batches, and E[q q_i | row i drawn] in column i."""
+    n = len(K)
+    left = epoch_moments(np.zeros((n, n)), K, eta, batch, sigma)[-1][frozenset(range(n))]
+    start = np.linalg.solve(np.eye(n * n) - epoch_transfer(K, eta, batch), left.ravel()).reshape(n, n)
     stages = epoch_moments(start, K, eta, batch, sigma)[:-1]
     seen = np.zeros((n, n))
     for stage in stages:
@@ -159,4 +167,4 @@ def epoch_stationary(K: FloatArray, eta: float, batch: int, sigma: float) -> tup
             rest = sorted(set(range(n)) - used)
             seen[:, rest] += moment[:, rest] * batch / len(rest) / len(stage)
     mean = np.mean([np.mean(list(stage.values()), axis=0) for stage in stages], axis=0)
-    return mean, seen, float(np.abs(np.linalg.eigvals(transfer)).max())
+    return mean, seen

@@ -36,7 +36,8 @@ def test_sampled_orders_agree_with_the_recursion_over_sets():
     K, sigma = kernel(8), 0.3
     moments = EpochMoments(1, sigma)
     eta = 0.5 * moments.limit(K)
-    exact, _, radius = oracle.epoch_stationary(K, eta, 1, sigma)
+    exact, _ = oracle.epoch_stationary(K, eta, 1, sigma)
+    radius = oracle.epoch_radius(K, eta, 1)
     groups = [np.trace(group.stationary(K, eta).covariance) for group in moments.groups(8)]
     assert len(groups) == 8
     sem = np.std(groups, ddof=1) / np.sqrt(8)

@@ -168,9 +168,10 @@ def equations(setup: Setup, budget: Budget) -> list[Check]:
     moments = EpochMoments(batch, sigma)
     limit = moments.limit(K)
     found = moments.stationary(K, setup.load_share * limit)
-    mean, seen, radius = oracle.epoch_stationary(K, setup.load_share * limit, batch, sigma)
+    mean, seen = oracle.epoch_stationary(K, setup.load_share * limit, batch, sigma)
+    radius = oracle.epoch_radius(K, setup.load_share * limit, batch)
     mine = EpochFluctuations(K, setup.load_share * limit, orders(n, batch)[0]).spectral_radius
-    at_limit = oracle.epoch_stationary(K, limit, batch, sigma)[2]
+    at_limit = oracle.epoch_radius(K, limit, batch)
     return [
         exact("C2", "C without replacement", 0.0, _off(again, C), margin=rounding, situation=facts),
         exact("C2", "C over an epoch", 0.0, _off(found.covariance, mean), margin=rounding, situation=facts),
