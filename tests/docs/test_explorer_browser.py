@@ -3,6 +3,7 @@
 Needs the extras app and browser.
 """
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("marimo")
 webdriver = pytest.importorskip("selenium.webdriver")
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
+    # not imported here: where it is, transformers takes the process for a notebook
+    pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="no marimo"),
     pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium"),
     pytest.mark.filterwarnings("ignore"),
 ]
