@@ -43,7 +43,14 @@ def _sliders(mo):
 
 
 @app.cell
-def _law(batch, d, decay, depth, explorer_law, load, n, rho0, seed, sigma):
+def _head(controls, mo):
+    mo.vstack([mo.sidebar(controls, width="22rem"), mo.md("# When to decay the learning rate")])
+    return
+
+
+@app.cell
+def _curves(batch, d, decay, depth, explorer_law, explorer_panels, load, mo, n, rho0, run, seed, sigma):
+    # one cell, and nothing downstream of it: each further cell would add to what a move of a slider takes
     import time
 
     setting = explorer_law.Setting(
@@ -60,43 +67,25 @@ def _law(batch, d, decay, depth, explorer_law, load, n, rho0, seed, sigma):
     began = time.perf_counter()
     curves = explorer_law.curves(setting)
     milliseconds = 1e3 * (time.perf_counter() - began)
-    return curves, milliseconds, setting
-
-
-@app.cell
-def _simulation(curves, explorer_law, mo, run, setting):
     simulated, note = None, ""
-    if run.value:
-        if curves.horizon > explorer_law.MOST_STEPS:
-            note = f"SGD would take {curves.horizon:,.0f} steps: raise σ or η, or the start."
-        else:
-            with mo.status.spinner("running SGD"):
-                simulated = explorer_law.simulated(setting)
-            note = f"SGD: 16 runs of {curves.horizon:,.0f} steps, bars ± 2 standard errors."
-    return note, simulated
-
-
-@app.cell
-def _curves_shown(curves, explorer_panels, milliseconds, mo, note, setting, simulated):
-    row = '<div id="panels" style="display:flex;flex-wrap:wrap;gap:8px">'
-    shown = mo.Html(
-        f"{row}{explorer_panels.panels(curves, simulated)}</div>"
+    if run.value and curves.horizon > explorer_law.MOST_STEPS:
+        note = f"SGD would take {curves.horizon:,.0f} steps: raise σ or η, or the start."
+    elif run.value:
+        with mo.status.spinner("running SGD"):
+            simulated = explorer_law.simulated(setting)
+        note = f"SGD: 16 runs of {curves.horizon:,.0f} steps, bars ± 2 standard errors."
+    mo.Html(
+        '<div id="panels" style="display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:8px">'
+        f"{explorer_panels.panels(curves, simulated)}</div>"
         f'<p id="sentence">{explorer_panels.sentence(setting, curves)} {note}</p>'
         f'<p style="color:#777" id="timing">law in {milliseconds:.0f} ms</p>'
     )
-    return (shown,)
+    return
 
 
 @app.cell
-def _landscape_shown(depth, explorer_panels, mo, turn):
-    landscape = mo.Html(f'<div id="landscape">{explorer_panels.landscape(depth.value, turn.value)}</div>')
-    return (landscape,)
-
-
-@app.cell
-def _page(controls, landscape, mo, shown):
-    head = mo.md("# When to decay the learning rate")
-    mo.vstack([head, mo.hstack([controls, mo.vstack([shown, landscape])], widths=[1, 4], align="start")])
+def _landscape(depth, explorer_panels, mo, turn):
+    mo.Html(explorer_panels.landscape(depth.value, turn.value))
     return
 
 

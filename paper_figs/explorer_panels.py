@@ -11,7 +11,7 @@ from paper_figs.svg import Panel, Surface
 
 Simulated = dict[str, FloatArray] | None
 _HALF = 1.7
-_FACES = 32  # along an edge: drawn in milliseconds
+_FACES = 24  # along an edge: drawn in milliseconds
 _TOP_LOSS = 2.0
 _X, _W_STAR = np.array([0.8, 0.6]), np.array([0.9, 0.1])
 
