@@ -162,7 +162,8 @@ def test_killed_again_and_again_the_command_ends_with_the_same_bits(networks, tm
         assert patience < 120
         time.sleep(0.1)
     assert kills > 1
-    saved = sorted((networks / "state").rglob("*-*.ckpt"))
+    others = {"landscape-curved", "landscape-branches", "landscape-filter"}  # surfaces that were not asked for here
+    saved = [path for path in sorted((networks / "state").rglob("*-*.ckpt")) if path.parent.name not in others]
     assert len(saved) > 20
     for path in saved:
         assert (tmp_path / path.relative_to(networks)).read_bytes() == path.read_bytes()
