@@ -79,7 +79,8 @@ def test_the_running_mean_forgets_exponentially_over_a_tenth_of_the_run():
             mean.sample(step)
     np.testing.assert_allclose(mean.values[0].numpy(), told, rtol=1e-5)
     lag = 3000 - told  # a ramp is followed at the distance of the memory: step - lag with lag = HORIZON (step - lag)
-    assert lag == pytest.approx(3000 * HORIZON / (1 + HORIZON), rel=0.05)  # forgetting in strides of an eighth
+    strides = 0.05  # of the lag: it forgets in strides of an eighth of the memory
+    assert lag == pytest.approx(3000 * HORIZON / (1 + HORIZON), rel=strides)
     assert interval(3000) == 37
 
 
