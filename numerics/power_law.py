@@ -55,6 +55,7 @@ def source() -> str:
     table = lower._any_radial(g) | {f"gain_of_r_{order}": ((r,), g.diff(r, order)) for order in range(3)}
     texts = [
         f"def {name}({', '.join(f'{symbol}: float' for symbol in (*arguments, D))}) -> float:\n"
+        f'    """`{name}` of `theory.lower` at g(r) = r^(D-1)."""\n'
         f"    return float({pycode(expression)})"
         for name, (arguments, expression) in table.items()
     ]
