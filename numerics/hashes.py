@@ -1,6 +1,7 @@
 """SHA-256 of every file of a result, in the format of sha256sum, with a last line that vouches for the list itself."""
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,11 @@ NAME = "SHA256SUMS"
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _OWN = "# SHA-256 of the lines above: "
+
+
+def canonical(content: object) -> str:
+    """The one JSON text of some content, to be hashed. Raises ValueError for what is not finite."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def sha256_of_bytes(data: bytes) -> str:

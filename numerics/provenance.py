@@ -52,12 +52,13 @@ def provenance(
 
 def origin(arguments: Sequence[str], inputs: Iterable[str] = ()) -> dict[str, object]:
     """The part of the provenance that equal runs share, for files whose bytes are compared. No clock, no place."""
-    return {
-        "version": numerics.__version__,
-        "arguments": list(arguments),
-        "inputs": [{"given": entry["given"], "sha256": entry["sha256"]} for entry in hashed(inputs)],
-        "libraries": {name: _version(name) for name in _OF_NUMBERS},
-    }
+    read = [{"given": entry["given"], "sha256": entry["sha256"]} for entry in hashed(inputs)]
+    return {**versions(), "arguments": list(arguments), "inputs": read}
+
+
+def versions(*others: str) -> dict[str, object]:
+    """What must be equal on all machines for equal bits; ``others``: libraries that the numbers depend on as well."""
+    return {"version": numerics.__version__, "libraries": {name: _version(name) for name in (*_OF_NUMBERS, *others)}}
 
 
 def hashed(inputs: Iterable[str]) -> list[dict[str, str]]:

@@ -24,8 +24,7 @@ TOLD = {"np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False
 TRANSPORTS = {"joblib", "distributed", "dask", "submitit", "multiprocessing"}
 MAY_TRANSPORT = {
     "numerics.sweep.engines",
-    "numerics.run.schedules_bench",
-    "numerics.run.advise_check",
+    "numerics.workers",
     "paper_figs.cli",
 }
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "parse_expr", "execfile"}

@@ -1,12 +1,12 @@
-"""`advise-check`: the advisor against brute-force simulated search on random problems (C8). A second call goes on.
+"""`advise-check`: the advisor against brute-force simulated search on random problems (C8). A stopped one goes on.
 
 Each problem: the advised schedule, and the best of a search over learning rates and decay steps by simulation, both
 simulated again on draws that neither has seen. Reported is the share of problems in which the advice is within 2 % of
 the best found, with its Clopper-Pearson interval; the number of problems is fixed beforehand.
 """
 
-import json
 import sys
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,11 +39,13 @@ ETAS = (0.3, 0.5, 0.7, 0.8, MARGIN)
 #: decay steps that the search tries, as shares of the budget
 DECAYS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SEARCHED, _FRESH = 11, 12  # seeds of the search's draws and of those that judge
+#: what ratios depend on beside the problem
+SETTINGS = {"replicas": REPLICAS, "factor": FACTOR, "margin": MARGIN, "etas": list(ETAS), "decays": list(DECAYS)}
 
 Problems = Annotated[int, typer.Option(help="random problems")]
 First = Annotated[int, typer.Option(help="seed of the first problem")]
 Jobs = Annotated[int, typer.Option(help="problems at a time, one thread each")]
-Out = Annotated[Path, typer.Option(help="folder for results.json; finished problems are not run again")]
+Out = Annotated[Path, typer.Option(help="folder for summary.json; finished problems are not run again")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,46 +55,64 @@ def register(app: typer.Typer) -> None:
 
 def command(problems: Problems = 400, first: First = 0, jobs: Jobs = 1, out: Out = Path("out/advise-check")) -> None:
     """The advisor against brute-force simulated search on random problems: how often within 2 % of the best."""
-    from numerics.files import prepare_folder
+    from numerics.files import write_json
+    from numerics.provenance import provenance
+    from numerics.run.session import session
 
+    started = time.perf_counter()
     for name, value in (("problems", problems), ("jobs", jobs)):
         if value < 1:
             raise InputError(name, value, "is below 1", "give at least 1")
-    typer.echo(text(ratios(range(first, first + problems), prepare_folder(out) / "results.json", jobs)))
+    with session(out) as folder:
+        found = ratios(range(first, first + problems), folder.out, jobs)
+        write_json(folder.staging / "summary.json", {
+            "job": "advise-check",
+            "settings": SETTINGS,
+            "within": interval(_hits(found), len(found)),
+            "ratios": {str(seed): ratio for seed, ratio in found.items()},
+            "provenance": provenance(seed=first, started=started, threads=1),
+        })  # fmt: skip
+    typer.echo(f"{text(found)}\n\nsummary: {out / 'summary.json'}")
 
 
-def ratios(seeds: range, path: Path, jobs: int) -> dict[int, float]:
-    """Seed -> the advice's final test loss over the best found; kept in ``path`` after every few problems."""
-    from joblib import Parallel, delayed
+def ratios(seeds: range, out: Path, jobs: int) -> dict[int, float]:
+    """Seed -> the advice's final test loss over the best found, each kept in ``out`` as it comes.
 
-    from numerics.files import write_json
+    Raises InputError where ``out`` holds ratios found with other settings or versions.
+    """
+    from numerics import journal
+    from numerics.provenance import versions
+    from numerics.workers import finish
 
-    settings = {"replicas": REPLICAS, "factor": FACTOR, "margin": MARGIN, "etas": list(ETAS), "decays": list(DECAYS)}
-    kept = _kept(path, settings)
-    missing = [seed for seed in seeds if seed not in kept]
-    for at in range(0, len(missing), 10):
-        some = missing[at : at + 10]
-        found = Parallel(n_jobs=jobs)(delayed(ratio)(random_case(seed)) for seed in some)
-        kept |= dict(zip(some, found, strict=True))
-        write_json(path, {"settings": settings, "ratios": {str(seed): kept[seed] for seed in sorted(kept)}})
-        print(f"{at + len(some)} of {len(missing)} problems", file=sys.stderr)
-    return {seed: kept[seed] for seed in seeds}
+    book = journal.resume(out, {"job": "advise-check", "settings": SETTINGS, **versions()})
+    for name, wrong in book.problems.items():
+        typer.echo(f"{name}: {wrong}; recomputed")
+    kept = finish(book, {str(seed): seed for seed in seeds}, ratio_of_seed, jobs, _progress)
+    values = {seed: kept[str(seed)]["ratio"] for seed in seeds}
+    return {seed: float("inf") if value is None else value for seed, value in values.items()}
 
 
-def _kept(path: Path, settings: dict[str, Any]) -> dict[int, float]:
-    """The results of an earlier call with the same settings."""
-    if not path.exists():
-        return {}
-    content = json.loads(path.read_text())
-    if content["settings"] != settings:
-        raise InputError("results", path, "were found with other settings", "choose another folder, or delete it")
-    return {int(seed): float("inf") if value is None else value for seed, value in content["ratios"].items()}
+def ratio_of_seed(seed: int) -> dict[str, float | None]:
+    """`ratio` of one random problem, for JSON: null where the advised schedule diverged."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        found = ratio(random_case(seed))
+    return {"ratio": found if np.isfinite(found) else None}
+
+
+def _progress(done: int, total: int) -> None:
+    print(f"{done} of {total} problems", file=sys.stderr, flush=True)
+
+
+def _hits(found: dict[int, float]) -> int:
+    return sum(value < CLOSE for value in found.values())
 
 
 def text(found: dict[int, float]) -> str:
     """The share with its interval, the ratio's quantiles, and the problems that missed."""
     values = np.array(list(found.values()))
-    hits, count = int(np.sum(values < CLOSE)), len(values)
+    hits, count = _hits(found), len(values)
     low, high = interval(hits, count)
     quantiles = np.quantile(np.fmin(values, 99), [0, 0.5, 0.9, 0.95, 1])
     missed = ", ".join(f"{seed}: {value:.3f}" for seed, value in found.items() if not value < CLOSE)

@@ -37,7 +37,7 @@ def command(folder: Folder) -> None:
 
 
 def verify(folder: Path) -> tuple[int, dict[str, str]]:
-    """How many files have a recorded hash, and what is wrong: the list, a sweep's journal and shards, checkpoints."""
+    """How many files have a recorded hash, and what is wrong: the list, journal and shards, checkpoints."""
     from numerics import hashes
 
     try:
@@ -54,8 +54,8 @@ def verify(folder: Path) -> tuple[int, dict[str, str]]:
 
 
 def _shards(folder: Path) -> tuple[int, dict[str, str]]:
-    """A sweep's journal and shards. Where the sweep has ended, shards that the journal lost are named as well."""
-    from numerics.sweep import journal
+    """The journal and shards of unfinished work. Where a sweep has ended, shards that the journal lost are named, too."""
+    from numerics import journal
     from numerics.sweep.config import parse
     from numerics.sweep.shards import shards
 
@@ -63,7 +63,7 @@ def _shards(folder: Path) -> tuple[int, dict[str, str]]:
     if not book.path.exists():
         return 0, {}
     wrong = dict(book.problems)
-    if book.header is not None and (folder / "sweep.nc").exists():
+    if book.header is not None and "sweep" in book.header and (folder / "sweep.nc").exists():
         wanted = {shard.key for point in shards(parse(book.header["sweep"])) for shard in point}
         lost = [key for key in wanted if key not in book.entries and f"shards/{key}.json" not in wrong]
         wrong |= {f"shards/{key}.json": "not in the journal" for key in lost}

@@ -1,8 +1,9 @@
 """`schedules-bench`: late decay against other schedules on small real tasks. torch is imported when it runs."""
 
-import json
 import sys
 import time
+from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +15,11 @@ if TYPE_CHECKING:
     from numerics.schedules.bench_report import Result
     from numerics.schedules.bench_tasks import Task
 
-_NAMES = str.maketrans({" ": "-", "%": None, ",": None})  # of result files
-
 Tasks = Annotated[str, typer.Option(help="comma-separated parts of task names; all by default")]
 Seeds = Annotated[int, typer.Option(help="paired seeds")]
 Seed = Annotated[int, typer.Option(help="first seed")]
 Jobs = Annotated[int, typer.Option(help="tasks at a time, one thread each")]
-Out = Annotated[Path, typer.Option(help="folder for results; a finished task is not run again")]
+Out = Annotated[Path, typer.Option(help="folder for the table and summary.json; what is finished is not run again")]
 Table = Annotated[Path | None, typer.Option(help="also write the table to this .md file")]
 Shown = Annotated[bool, typer.Option("--shown", help="instead: a task outside the table, and the decays not chosen")]
 Small = Annotated[bool, typer.Option("--small", help="under a minute: three tasks, three seeds, a tenth of the steps")]
@@ -42,63 +41,102 @@ def command(
     small: Small = False,
 ) -> None:
     """Late decay against constant, cosine, linear, WSD, plateau and schedule-free: final test loss, paired."""
-    from numerics.files import prepare_folder, write_bytes
+    from numerics.files import write_bytes, write_json
+    from numerics.run.session import session
 
     if seeds < 2:
         raise InputError("seeds", seeds, "leave no standard error", "use at least 2; 10 for the table")
     if jobs < 1:
         raise InputError("jobs", jobs, "is below 1", "give at least 1")
-    numbers = tuple(range(seed, seed + (3 if small else seeds)))
-    folder = prepare_folder(out)
-    if shown:
-        text, name = _shown(numbers, folder, shorter=20 if small else 1), "shown.md"
-    else:
-        text, name = _compared(_chosen(tasks, small), numbers, folder, jobs), "table.md"
-    for path in (folder / name, *([table] if table else [])):
-        write_bytes(path, text.encode())
+    started, numbers = time.perf_counter(), tuple(range(seed, seed + (3 if small else seeds)))
+    chosen = _outside(20 if small else 1) if shown else _chosen(tasks, small)
+    with session(out) as folder:
+        text, record = (_shown if shown else _compared)(chosen, numbers, folder.out, jobs)
+        for path in (folder.staging / ("shown.md" if shown else "table.md"), *([table] if table else [])):
+            write_bytes(path, text.encode())
+        made = _provenance(["--shown"] if shown else ["--tasks", tasks], small, numbers, started)
+        made |= {"seconds": record.pop("seconds", None)}
+        write_json(folder.staging / "summary.json", {"job": "schedules-bench", **record, "provenance": made})
     typer.echo(text)
 
 
-def _shown(seeds: tuple[int, ...], folder: Path, *, shorter: int) -> str:
-    """The page of tasks outside the table; ``shorter`` divides their steps."""
+def _provenance(words: list[str], small: bool, seeds: tuple[int, ...], started: float) -> dict[str, object]:
+    """Without --table and --jobs, which change no number, and the first of which writes elsewhere."""
+    from numerics.provenance import provenance
+
+    numbers = ["--seed", str(seeds[0]), "--seeds", str(len(seeds)), *(["--small"] if small else [])]
+    return provenance(seed=seeds[0], started=started, threads=1, arguments=["schedules-bench", *words, *numbers])
+
+
+def _outside(shorter: int) -> "list[Task]":
+    """The tasks outside the table; ``shorter`` divides their steps."""
     from dataclasses import replace
 
-    from numerics.schedules.bench_shown import TASKS, demonstration
+    from numerics.schedules.bench_shown import TASKS
 
-    tasks = [replace(task, steps=task.steps // shorter) for task in TASKS]
-    return demonstration(seeds, [run_shown(task, seeds, folder) for task in tasks])
+    return [replace(task, steps=task.steps // shorter) for task in TASKS]
 
 
-def run_shown(task: "Task", seeds: tuple[int, ...], folder: Path) -> str:
-    """One task outside the table; the result of an earlier call with the same settings is read back."""
-    import torch
-
-    from numerics.files import write_json
+def _shown(chosen: "list[Task]", seeds: tuple[int, ...], out: Path, jobs: int) -> tuple[str, dict[str, Any]]:
+    """The page of tasks outside the table, and what summary.json holds of it."""
     from numerics.schedules import bench_shown
 
+    own = {"shares": list(bench_shown.SHARES), "tolerance": bench_shown.TOLERANCE}
+    own["policies"] = [_settings_of(name) for name in ("late decay", "late decay, blind")]
+    pieces = [{"task": vars(task), "seeds": list(seeds), "shown": own} for task in chosen]
+    parts = [found["text"] for found in _finished(pieces, run_shown, out, jobs)]
+    return bench_shown.demonstration(seeds, parts), {"seeds": seeds, "parts": parts}
+
+
+def run_shown(piece: dict[str, Any]) -> dict[str, Any]:
+    """One task outside the table."""
+    import torch
+
+    from numerics.schedules.bench_shown import shown
+    from numerics.schedules.bench_tasks import Task
+
     torch.set_num_threads(1)
-    own = {"shares": bench_shown.SHARES, "tolerance": bench_shown.TOLERANCE}
-    both = [_settings_of(name) for name in ("late decay", "late decay, blind")]
-    settings = json.loads(json.dumps({"task": vars(task), "seeds": seeds, "shown": own, "policies": both}))
-    path = folder / f"shown-{task.source}.json"
-    kept = _kept(path, settings)
-    if kept is None:
-        kept = {"text": bench_shown.shown(task, seeds)}
-        write_json(path, {"settings": settings, "result": kept})
-    return str(kept["text"])
+    return {"text": shown(Task(**piece["task"]), tuple(piece["seeds"]))}
 
 
-def _compared(chosen: "list[Task]", seeds: tuple[int, ...], folder: Path, jobs: int) -> str:
-    """The table of the chosen tasks."""
-    from joblib import Parallel, delayed
-
+def _compared(chosen: "list[Task]", seeds: tuple[int, ...], out: Path, jobs: int) -> tuple[str, dict[str, Any]]:
+    """The table of the chosen tasks, and what summary.json holds of it: results, and apart from them their seconds."""
+    from numerics.schedules.bench_policies import POLICIES
     from numerics.schedules.bench_report import Result, markdown
     from numerics.schedules.bench_tasks import TASKS
 
-    found = Parallel(n_jobs=jobs)(delayed(run_task)(task, seeds, folder) for task in chosen)
-    results = {task.name: [Result.read(row) for row in rows] for task, rows in zip(chosen, found, strict=True)}
+    pieces = [
+        {"task": vars(task), "seeds": list(seeds), "policy": _settings_of(policy)}
+        for task in chosen
+        for policy in POLICIES
+    ]
+    rows = iter(_finished(pieces, run_policy, out, jobs))
+    kept = {task.name: [next(rows) for _ in POLICIES] for task in chosen}
+    results = {name: [Result.read(row) for row in some] for name, some in kept.items()}
     left_out = tuple(task.name for task in TASKS if task.name not in results)
-    return markdown(results, {task.name: f"{task.steps} steps" for task in chosen}, left_out)
+    text = markdown(results, {task.name: f"{task.steps} steps" for task in chosen}, left_out)
+    seconds = {name: [row.pop("seconds") for row in some] for name, some in kept.items()}
+    return text, {"seeds": seeds, "results": kept, "seconds": seconds}
+
+
+def _finished(
+    pieces: list[dict[str, Any]], work: Callable[[dict[str, Any]], dict[str, Any]], out: Path, jobs: int
+) -> list[dict[str, Any]]:
+    """The result of every piece, kept in ``out`` under the hash of its settings as it comes."""
+    from numerics import journal
+    from numerics.hashes import canonical, sha256_of_bytes
+    from numerics.provenance import versions
+    from numerics.workers import finish
+
+    book = journal.resume(out, {"job": "schedules-bench", **versions("torch", "scikit-learn", "mnist1d")})
+    for name, wrong in book.problems.items():
+        typer.echo(f"{name}: {wrong}; recomputed")
+    items = {sha256_of_bytes(canonical(piece).encode())[:32]: piece for piece in pieces}
+    return list(finish(book, items, work, jobs, _progress).values())
+
+
+def _progress(done: int, total: int) -> None:
+    print(f"{done} of {total} runs", file=sys.stderr, flush=True)
 
 
 def _chosen(words: str, small: bool) -> "list[Task]":
@@ -117,27 +155,16 @@ def _chosen(words: str, small: bool) -> "list[Task]":
     return found
 
 
-def run_task(task: "Task", seeds: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
-    """Every policy on one task; results of an earlier call with the same settings are read back."""
+def run_policy(piece: dict[str, Any]) -> dict[str, Any]:
+    """One policy on one task; null is a diverged replica's loss."""
     import torch
 
-    from numerics.files import write_json
-    from numerics.schedules.bench_policies import POLICIES
-    from numerics.schedules.bench_tasks import load
+    from numerics.schedules.bench_tasks import Task, load
 
     torch.set_num_threads(1)
-    split = load(task, seed=seeds[0])
-    rows = []
-    for policy in POLICIES:
-        settings = json.loads(json.dumps({"task": vars(task), "seeds": seeds, "policy": _settings_of(policy)}))
-        path = folder / f"{task.name} {policy}.json".translate(_NAMES)
-        row = _kept(path, settings)
-        if row is None:
-            row = json.loads(json.dumps(_run_policy(task, split, seeds, policy).record()))
-            write_json(path, {"settings": settings, "result": row})
-            print(f"{task.name}: {policy} in {row['seconds']:.0f} s", file=sys.stderr)
-        rows.append(row)
-    return rows
+    task, seeds = Task(**piece["task"]), tuple(piece["seeds"])
+    record = _run_policy(task, load(task, seed=seeds[0]), seeds, piece["policy"]["name"]).record()
+    return record | {"test": [loss if isfinite(loss) else None for loss in record["test"]]}
 
 
 def _settings_of(policy: str) -> dict[str, Any]:
@@ -148,16 +175,6 @@ def _settings_of(policy: str) -> dict[str, Any]:
     own = {"rule": vars(Rule()), "overhead": controller.OVERHEAD} if policy.startswith("late decay") else {}
     patience = {"patience": monitor.PATIENCE, "share": monitor.PATIENCE_SHARE, "horizon": average.HORIZON}
     return {"name": policy, **own, **(patience if policy == "late decay" else {})}
-
-
-def _kept(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        content = json.loads(path.read_text())
-    except ValueError:
-        return None
-    return content["result"] if content.get("settings") == settings else None
 
 
 def _run_policy(task: "Task", split: Any, seeds: tuple[int, ...], policy: str) -> "Result":

@@ -18,54 +18,19 @@ from typing import Any
 
 from numerics.errors import InputError
 from numerics.sweep.shards import compute
+from numerics.workers import LIVES, each
 
 Results = Iterator[tuple[int, str | None]]
 Engine = Callable[[list[str]], Results]
-
-#: how often a task may lose its worker before it counts as failed
-_LIVES = 3
 
 
 def local(workers: int) -> Engine:
     """joblib processes on this machine; with one worker this process."""
 
     def engine(tasks: list[str]) -> Results:
-        if workers == 1:
-            yield from ((i, compute(task)) for i, task in enumerate(tasks))
-        else:
-            yield from _processes(tasks, workers)
+        return each(compute, tasks, workers)
 
     return engine
-
-
-def _numbered(i: int, task: str) -> tuple[int, str]:
-    return i, compute(task)
-
-
-def _processes(tasks: list[str], workers: int) -> Results:
-    """A dead worker breaks joblib's pool: a new one gets what is left, single tasks at last, to find the deadly one."""
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    left, died = dict(enumerate(tasks)), 0
-    while left:
-        pool = Parallel(n_jobs=workers if died < _LIVES else 1, backend="loky", return_as="generator_unordered",
-                        batch_size=1, pre_dispatch="2*n_jobs")  # fmt: skip
-        suspects = dict(list(left.items())[:1]) if died >= _LIVES else left
-        try:
-            for i, result in pool(delayed(_numbered)(i, task) for i, task in list(suspects.items())):
-                del left[i]
-                yield i, result
-        except TerminatedWorkerError:
-            died += 1
-            if len(suspects) == 1 and died > _LIVES:
-                i = next(iter(suspects))
-                del left[i]
-                yield i, None
-        except BaseException:
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
-            raise
 
 
 def dask(scheduler: str) -> Engine:
@@ -124,7 +89,7 @@ class Slurm:
     def __call__(self, tasks: list[str]) -> Results:
         """Array jobs of ``per_job`` tasks each. A job that is lost is submitted again, up to three times."""
         starts = range(0, len(tasks), self.per_job)
-        lives = {tuple(range(a, min(a + self.per_job, len(tasks)))): _LIVES for a in starts}
+        lives = {tuple(range(a, min(a + self.per_job, len(tasks)))): LIVES for a in starts}
         executor = self._executor()
         waiting: list[tuple[tuple[int, ...], Any]] = []
         try:

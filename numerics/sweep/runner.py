@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numerics import journal
 from numerics.errors import InputError
 from numerics.files import write_figure, write_json, write_netcdf
 from numerics.folder import ResultFolder
-from numerics.hashes import sha256_of_file
-from numerics.provenance import provenance
-from numerics.sweep import journal
+from numerics.hashes import canonical, sha256_of_file
+from numerics.journal import Journal
+from numerics.provenance import provenance, versions
 from numerics.sweep.assemble import dataset
 from numerics.sweep.config import Sweep
 from numerics.sweep.engines import Engine
 from numerics.sweep.figure import figure
-from numerics.sweep.journal import Journal
-from numerics.sweep.shards import Shard, canonical, shards, versions
+from numerics.sweep.shards import Shard, shards
 
 if TYPE_CHECKING:
     import xarray

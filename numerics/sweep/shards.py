@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from numerics.errors import InputError
-from numerics.hashes import sha256_of_bytes, sha256_of_file
-from numerics.provenance import origin
+from numerics.hashes import canonical, sha256_of_bytes, sha256_of_file
+from numerics.provenance import versions
 from numerics.run.settings import Settings, validated
 from numerics.sweep.config import JOBS, Sweep
 from numerics.sweep.observables import record
@@ -46,11 +46,6 @@ class Shard:
         return canonical({"key": self.key, **self.content, "path": path})
 
 
-def canonical(content: object) -> str:
-    """The one JSON text of some content."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def shards(sweep: Sweep) -> list[list[Shard]]:
     """The shards of every point: blocks of at least ``sweep.block`` replicas, as equal as can be."""
     digests = {name: sha256_of_file(Path(name)) for name in sweep.inputs if Path(name).is_file()}
@@ -71,12 +66,6 @@ def compute(task: str) -> str:
         found = {"error": " ".join(str(error).split()) or type(error).__name__, "kind": type(error).__name__}
     shard = canonical({"key": given["key"], "first": given["first"], "count": given["count"], **found})
     return canonical({"shard": shard, "seconds": time.perf_counter() - started, "versions": versions()})
-
-
-def versions() -> dict[str, Any]:
-    """What must be equal on all machines for equal bits."""
-    found = origin([])
-    return {"version": found["version"], "libraries": found["libraries"]}
 
 
 def _computed(given: dict[str, Any]) -> dict[str, Any]:

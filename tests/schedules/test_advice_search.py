@@ -1,6 +1,5 @@
 """The advisor against brute force, `numerics.run.advise_check`: two problems here, 400 by its command."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,7 @@ def test_the_advised_schedule_is_as_good_as_the_best_found(seed):
 @pytest.mark.full
 def test_the_advice_is_within_two_percent_in_95_percent_of_random_problems(tmp_path, seed_shift, capsys):
     first = 20_000 + 400 * seed_shift
-    found = ratios(range(first, first + 400), tmp_path / "results.json", 1)
+    found = ratios(range(first, first + 400), tmp_path, 1)
     with capsys.disabled():
         print("\n" + text(found))
     assert interval(sum(value < CLOSE for value in found.values()), 400)[0] > WANTED
@@ -46,15 +45,14 @@ def test_branches_of_one_trunk_are_runs_of_their_own():
 
 
 def test_finished_problems_are_not_run_again_and_other_settings_are_refused(tmp_path, monkeypatch):
-    path = tmp_path / "results.json"
     monkeypatch.setattr(advise_check, "ratio", lambda case: 1.0 + case.budget * 1e-9)
-    first = ratios(range(3), path, 1)
+    first = ratios(range(3), tmp_path, 1)
     monkeypatch.setattr(advise_check, "ratio", lambda case: pytest.fail("run again"))
-    assert ratios(range(3), path, 1) == first
-    assert list(json.loads(path.read_text())["ratios"]) == ["0", "1", "2"]
-    monkeypatch.setattr(advise_check, "REPLICAS", 3)
-    with pytest.raises(InputError, match="were found with other settings; choose another folder, or delete it"):
-        ratios(range(3), path, 1)
+    assert ratios(range(3), tmp_path, 1) == first
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["0.json", "1.json", "2.json"]
+    monkeypatch.setitem(advise_check.SETTINGS, "replicas", 3)
+    with pytest.raises(InputError, match="holds the work of a run that differs in settings; choose another folder"):
+        ratios(range(3), tmp_path, 1)
 
 
 def test_the_interval_is_clopper_pearsons_and_decides_the_word():

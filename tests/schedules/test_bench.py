@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from numerics.errors import InputError  # noqa: E402
 from numerics.networks.models import Architecture, build  # noqa: E402
 from numerics.run.cli import main  # noqa: E402
-from numerics.run.schedules_bench import run_task  # noqa: E402
+from numerics.run.schedules_bench import _compared  # noqa: E402
 from numerics.schedules.bench_models import StackedNetwork  # noqa: E402
 from numerics.schedules.bench_policies import POLICIES, Closed  # noqa: E402
 from numerics.schedules.bench_report import OURS, Result, interval, markdown, tally, verdict  # noqa: E402
@@ -181,12 +181,12 @@ def test_both_of_our_forms_are_judged_and_where_they_lose_is_said():
 
 def test_a_finished_policy_is_not_run_again_unless_its_settings_changed(tmp_path, monkeypatch):
     task = Task(**{**vars(TINY), "steps": 12})
-    first = run_task(task, (0, 1), tmp_path)
-    assert [row["policy"] for row in first] == list(POLICIES)
+    text, first = _compared([task], (0, 1), tmp_path, 1)
+    assert [row["policy"] for row in first["results"]["tiny"]] == list(POLICIES)
     monkeypatch.setattr("numerics.run.schedules_bench._run_policy", lambda *_: pytest.fail("trained again"))
-    assert run_task(task, (0, 1), tmp_path) == first
+    assert _compared([task], (0, 1), tmp_path, 1) == (text, first)
     with pytest.raises(pytest.fail.Exception):
-        run_task(task, (0, 2), tmp_path)
+        _compared([task], (0, 2), tmp_path, 1)
 
 
 def test_a_closed_schedule_gives_its_rates():

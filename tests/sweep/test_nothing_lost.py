@@ -8,12 +8,11 @@ import time
 
 import pytest
 
-from numerics import hashes, lock
+from numerics import hashes, journal, lock
 from numerics.errors import InputError
 from numerics.files import append_line, write_bytes
 from numerics.folder import result_folder
 from numerics.run.check import verify
-from numerics.sweep import journal
 from tests.sweep.faults import Layer, contents, cut_short, failing, forked, in_child, killed_after, killed_before
 
 FAULTS = {

@@ -168,7 +168,7 @@ def test_a_worker_with_other_versions_is_refused(tmp_path):
 def test_another_sweep_in_the_folder_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         do(sweep(), tmp_path, interrupted_after(1))
-    with pytest.raises(InputError, match=r"holds a sweep that differs in sweep; choose another folder"):
+    with pytest.raises(InputError, match=r"holds the work of a run that differs in sweep; choose another folder"):
         do(sweep(block=2), tmp_path)
     (tmp_path / "journal").write_bytes(b"x" + (tmp_path / "journal").read_bytes())
     do(sweep(), tmp_path)

@@ -1,4 +1,8 @@
-"""Shards on disk and the journal that vouches for them: one line each, which carries its own hash and the shard's."""
+"""Unfinished work on disk, a shard at a time, and the journal that vouches for it.
+
+Each shard has a line, which carries its own hash and the shard's. The first line, the header, says whose shards they
+are: another run, or other versions, does not go on with them.
+"""
 
 import json
 import re
@@ -8,8 +12,7 @@ from typing import Any
 
 from numerics.errors import InputError
 from numerics.files import append_line, remove_temporaries, write_bytes
-from numerics.hashes import sha256_of_bytes, sha256_of_file
-from numerics.sweep.shards import canonical
+from numerics.hashes import canonical, sha256_of_bytes, sha256_of_file
 
 NAME, FOLDER = "journal", "shards"
 _LINE = re.compile(rb"([0-9a-f]{64}) (\{.*\})")
@@ -17,7 +20,7 @@ _LINE = re.compile(rb"([0-9a-f]{64}) (\{.*\})")
 
 @dataclass
 class Journal:
-    """What a journal says: ``header`` of its sweep, ``entries`` by key; ``problems`` in words, by name of the file."""
+    """What a journal says: ``header`` of its run, ``entries`` by key; ``problems`` in words, by name of the file."""
 
     out: Path
     header: dict[str, Any] | None = None
@@ -46,7 +49,7 @@ class Journal:
         path = self.shard_path(key)
         data = path.read_bytes()
         if sha256_of_bytes(data) != self.entries[key]["sha256"]:
-            raise InputError("shard", path, "is damaged", "run the sweep again: it will be recomputed")
+            raise InputError("shard", path, "is damaged", "run the command again: it will be recomputed")
         return dict(json.loads(data))
 
 
@@ -73,9 +76,9 @@ def read(out: Path) -> Journal:
 
 
 def resume(out: Path, header: dict[str, Any]) -> Journal:
-    """The journal of the sweep with this header, begun or gone on with; what is damaged is dropped and named.
+    """The journal of the run with this header, begun or gone on with; what is damaged is dropped and named.
 
-    Raises InputError where the folder holds another sweep, or one computed by other versions.
+    Raises InputError where the folder holds the work of another run, or of other versions.
     """
     journal = read(out)
     if journal.header is not None and journal.header != header:
@@ -112,5 +115,5 @@ def _wrong(path: Path, digest: str) -> str | None:
 
 def _other(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> InputError:
     names = [name for name in wanted if found.get(name) != wanted[name]]
-    what = "a sweep that differs in " + ", ".join(names)
-    return InputError("out", out, f"holds {what}", "choose another folder, or delete this one")
+    rule = f"holds the work of a run that differs in {', '.join(names)}"
+    return InputError("out", out, rule, "choose another folder, or delete this one")
