@@ -17,7 +17,9 @@ from numerics.bench_machine import probes
 from numerics.bench_problem import WORKLOADS, Workload, flops, traffic
 from numerics.bench_worker import OURS, PEERS, engines, installed
 from numerics.errors import InputError
-from numerics.files import prepare_folder, write_bytes, write_json
+from numerics.files import write_bytes, write_json
+from numerics.provenance import provenance
+from numerics.run.session import session
 
 Names = Annotated[str, typer.Option(help="workloads, W1 to W5, with commas, or all")]
 Peers = Annotated[str, typer.Option(help=f"peers, with commas, or all: {', '.join(PEERS)}")]
@@ -79,6 +81,7 @@ def bench(
     out: Out = Path("out/bench"),
 ) -> None:
     """Measure the engine and its peers; print, and write bench.json and bench.txt."""
+    started = time.perf_counter()
     sizes = {"n": n, "d": d, "batch": batch, "replicas": replicas}
     chosen = {
         name: _resized(WORKLOADS[name], sizes, precision)
@@ -89,21 +92,22 @@ def bench(
         rounds, seconds = min(rounds, 2), min(seconds, 0.4)
     _require("rounds", rounds, 1)
     _require("seconds", seconds, 0.01)
-    folder, page = prepare_folder(out), Page()
-    result: dict[str, Any] = {"machine": probes(precision), "start": start_up(), "peers": _peer_states(rivals)}
-    page.machine(result)
-    here = tuple(peer for peer in rivals if installed(peer))
-    result["workloads"] = {}
-    for name, workload in chosen.items():
-        result["workloads"][name] = one = measure(workload, here, rounds, seconds, threads, limit)
-        page.workload(name, workload, one, result["machine"])
-        write_json(folder / "bench.json", result)
-    if not small:
-        result["growth"] = growth(next(iter(chosen.values())), seconds, threads, limit)
-        page.growth(result["growth"])
-    write_json(folder / "bench.json", result)
-    write_bytes(folder / "bench.txt", "\n".join(page.lines).encode())
-    typer.echo(f"written: {folder / 'bench.json'}, {folder / 'bench.txt'}")
+    with session(out) as folder:
+        page = Page()
+        result: dict[str, Any] = {"machine": probes(precision), "start": start_up(), "peers": _peer_states(rivals)}
+        page.machine(result)
+        here = tuple(peer for peer in rivals if installed(peer))
+        result["workloads"] = {}
+        for name, workload in chosen.items():
+            result["workloads"][name] = one = measure(workload, here, rounds, seconds, threads, limit)
+            page.workload(name, workload, one, result["machine"])
+        if not small:
+            result["growth"] = growth(next(iter(chosen.values())), seconds, threads, limit)
+            page.growth(result["growth"])
+        result["provenance"] = provenance(seed=0, started=started, threads=threads)
+        write_json(folder.staging / "bench.json", result)
+        write_bytes(folder.staging / "bench.txt", "\n".join(page.lines).encode())
+    typer.echo(f"written: {out / 'bench.json'}, {out / 'bench.txt'}")
 
 
 def _chosen(option: str, given: str, known: dict[str, Any], few: list[str] | None) -> list[str]:

@@ -54,7 +54,7 @@ def verify(folder: Path) -> tuple[int, dict[str, str]]:
 
 
 def _shards(folder: Path) -> tuple[int, dict[str, str]]:
-    """The journal and shards of unfinished work. Where a sweep has ended, shards that the journal lost are named, too."""
+    """The journal and shards of unfinished work. Where a sweep has ended, shards that it lost are named, too."""
     from numerics import journal
     from numerics.sweep.config import parse
     from numerics.sweep.shards import shards
