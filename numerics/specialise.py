@@ -2,6 +2,9 @@
 
 numba cannot cache a kernel that takes functions as arguments, so the formulas that `theory.lower` writes are put into
 the template's text. The result is a Python file that can be read, named by the hash of everything that it depends on.
+
+A template that any parametrization may have imports `predict` and `pull` of one of them inside its formulas block:
+what is imported there, here those of the parametrization, is put into its text after the formulas.
 """
 
 import hashlib
@@ -29,6 +32,8 @@ _SHARED = (
     *(f"kernels/{name}.py" for name in ("lanes", "linear", "rows", "single")),
 )  # imported by templates
 _FORMULAS = re.compile(r"# BEGIN FORMULAS.*# END FORMULAS\n", re.DOTALL)
+_IMPORTS = re.compile(r"^from numerics.*\n", re.MULTILINE)
+_IMPORTED = re.compile(r"^from numerics\.kernels\.(\w+) import", re.MULTILINE)
 _NAMES = {"value": "value", "slope_u": "slope_a", "curvature_uu": "curvature_aa"}
 
 
@@ -72,10 +77,27 @@ def specialise(template: str, parametrization: Parametrization, target: Target =
 def _specialised_text(template: str, parametrization: Parametrization, target: Target) -> str:
     source = (_HERE / target.folder / f"{template}.py").read_text()
     formulas = re.sub(r"^def ", target.decorator + "def ", _kept(parametrization, target.dialect), flags=re.MULTILINE)
-    text, count = _FORMULAS.subn(lambda _: formulas + "\n", source)
+    text, count = _FORMULAS.subn(lambda block: formulas + "\n" + _imported(block[0], parametrization), source)
     if count != 1:
         raise RuntimeError(f"kernel template {template} has no formulas block")
     return text.replace("import numpy as np\n", target.header + "import numpy as np\n", 1)
+
+
+def _imported(block: str, parametrization: Parametrization) -> str:
+    """What stands below the formulas of the templates that a formulas block imports from, with their own imports."""
+    found: dict[str, str] = {}
+    _collect(block, isinstance(parametrization, Radial), found)
+    return "".join(found.values())
+
+
+def _collect(block: str, radial: bool, found: dict[str, str]) -> None:
+    """Each template once, after those that it needs itself."""
+    for name in _IMPORTED.findall(block):
+        name = "map_separable" if name == "map_radial" and not radial else name
+        source = (_HERE / "kernels" / f"{name}.py").read_text()
+        above, below = _FORMULAS.split(source)
+        _collect(source[len(above) : len(source) - len(below)], radial, found)
+        found[name] = "\n".join(match[0] for match in _IMPORTS.finditer(above)) + below
 
 
 def _kept(parametrization: Parametrization, dialect: Dialect) -> str:

@@ -12,7 +12,7 @@ from numerics.dynamics.protocol import View
 from numerics.problem import Problem
 from numerics.sgd import Noise
 from numerics.specialise import specialise
-from theory.parametrization import Radial
+from theory.parametrization import Parametrization
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -22,10 +22,10 @@ _RTOL = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class GradientFlow:
-    """du/dt = -grad L for F(u) = g(|u|) u: states u ``(R, d)``. Batch, label noise and seed play no part."""
+    """du/dt = -grad L: states u ``(R, p)``. Batch, label noise and seed play no part."""
 
     problem: Problem
-    parametrization: Radial
+    parametrization: Parametrization
 
     @property
     def random(self) -> bool:
@@ -35,19 +35,19 @@ class GradientFlow:
     @cached_property
     def kernel(self) -> ModuleType:
         """The compiled gradient."""
-        return specialise("sde_second", self.parametrization)
+        return specialise("gradient", self.parametrization)
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
-        """States ``(R, d)`` of u ``(d,)``."""
+        """States ``(R, p)`` of u ``(p,)``."""
         return np.tile(np.asarray(u, float), (replicas, 1))
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`; one interval of time from the first step to the last."""
         X, y = np.asarray(self.problem.X), np.asarray(self.problem.y)
-        residual, out = np.empty(len(y)), np.empty(X.shape[1])
+        residual, plane, out = np.empty(len(y)), np.empty((2, X.shape[1])), np.empty(states.shape[1])
 
         def velocity(_: float, u: FloatArray) -> FloatArray:
-            self.kernel.gradient(u, X, y, residual, out)
+            self.kernel.gradient(u, X, y, plane, residual, out)
             return -out
 
         for u in states:
@@ -57,4 +57,4 @@ class GradientFlow:
 
     def observe(self, states: FloatArray) -> dict[str, FloatArray]:
         """`numerics.dynamics.protocol.OBSERVABLES`."""
-        return View(self.problem, self.kernel.gain.py_func, np.asarray(self.problem.y))(states)
+        return View(self.problem, self.parametrization, np.asarray(self.problem.y))(states)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from numerics.problem import Problem, Reduced
 from numerics.schedule import Schedule
 from numerics.sgd import Noise, simulate
+from numerics.specialise import specialise
+from theory.parametrization import Parametrization, Radial
 
 if TYPE_CHECKING:
     import xarray
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: name -> what it is, and its unit, of what every dynamics observes
+#: name -> what it is, and its unit, of what every dynamics observes; nu and r where the parametrization is radial
 OBSERVABLES = {
     "loss": ("train loss, of clean labels", "unit of y squared; 1 for cross-entropy"),
     "fluctuation": ("|X F(u) - t|^2 / 2n, t the labels or, under flips, the logits at rest", "unit of t squared"),
@@ -29,7 +31,7 @@ OBSERVABLES = {
 
 
 class Dynamics(Protocol):
-    """A `numerics.sgd.Model` that makes its own states from u and says whether it is random.
+    """A `numerics.sgd.Model` that makes its own states from u ``(p,)`` and says whether it is random.
 
     ``advance`` takes step k with learning rate etas[k]; for what runs in continuous time that is its length. All
     observe `OBSERVABLES`, each ``(R,)``.
@@ -40,7 +42,7 @@ class Dynamics(Protocol):
         """Whether replicas differ."""
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
-        """States ``(R, ...)`` at u ``(d,)``."""
+        """States ``(R, ...)`` at u ``(p,)``."""
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`."""
@@ -60,7 +62,7 @@ def trajectory(
     threads: int,
     tick: Callable[[int], Any] = lambda _: None,
 ) -> "xarray.Dataset":
-    """`OBSERVABLES` ``(step, replica)`` of any dynamics from u ``(d,)`` at increasing step numbers.
+    """`OBSERVABLES` ``(step, replica)`` of any dynamics from u ``(p,)`` at increasing step numbers.
 
     One replica where nothing is random. NaN after a replica has diverged.
     """
@@ -71,6 +73,7 @@ def trajectory(
     variables: dict[str, Any] = {
         name: (("step", "replica"), table[name], {"long_name": long_name, "units": units})
         for name, (long_name, units) in OBSERVABLES.items()
+        if name in table
     }
     coordinates = {"step": ("step", steps, {"long_name": "steps", "units": "step"})}
     attributes = {"dynamics": type(dynamics).__name__, "seed": str(noise.seed)}
@@ -79,30 +82,28 @@ def trajectory(
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Observables of u ``(R, d)`` for F(u) = g(|u|) u, ``gain`` being g as a function of |u|^2.
-
-    ``targets (n,)``: the logits at rest under flips, else the labels.
-    """
+    """Observables of u ``(R, p)``. ``targets (n,)``: the logits at rest under flips, else the labels."""
 
     problem: Problem
-    gain: Callable[[float], float]
+    parametrization: Parametrization
     targets: FloatArray
     classify: bool = False
 
     def __call__(self, u: FloatArray) -> dict[str, FloatArray]:
         """`OBSERVABLES`, each ``(R,)``."""
-        problem = self.problem
-        level = np.array([self.gain(float(point @ point)) for point in u])
-        w, nu = level[:, None] * u, np.linalg.norm(problem.null_part(u), axis=1)
+        problem, w = self.problem, np.empty((len(u), self.problem.d))
+        specialise("gradient", self.parametrization).predictors(np.ascontiguousarray(u), w)
         residual = w @ problem.X.T - self.targets
-        return {
+        found = {
             "loss": cross_entropy(problem, w) if self.classify else problem.train_loss(w),
             "fluctuation": np.asarray(0.5 * np.mean(residual**2, axis=1)),
             "test_loss": problem.test_loss(w),
-            "rho": level * nu,
-            "nu": nu,
-            "r": np.linalg.norm(u, axis=1),
+            "rho": np.linalg.norm(problem.null_part(w), axis=1),
         }
+        if isinstance(self.parametrization, Radial):
+            found["nu"] = np.linalg.norm(problem.null_part(u), axis=1)
+            found["r"] = np.linalg.norm(u, axis=1)
+        return found
 
 
 def cross_entropy(problem: Problem, w: FloatArray) -> FloatArray:

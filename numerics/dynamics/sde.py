@@ -12,7 +12,7 @@ from numerics.dynamics.protocol import View
 from numerics.problem import Problem
 from numerics.sgd import DIVERGED, Noise
 from numerics.specialise import specialise
-from theory.parametrization import Radial
+from theory.parametrization import Parametrization
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -20,14 +20,14 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class _Equation:
-    """The SDE of label-noise SGD at learning rate eta: states u ``(R, d)``; a schedule's eta(k) is the length of
+    """The SDE of label-noise SGD at learning rate eta: states u ``(R, p)``; a schedule's eta(k) is the length of
     time step k.
 
     ``corrected``: the equation of second weak order against SGD, the drift of L + (eta/4)|grad L|^2 (Li, Tai, E 2017).
     """
 
     problem: Problem
-    parametrization: Radial
+    parametrization: Parametrization
     scale: float
     eta: float
     corrected: bool
@@ -47,19 +47,19 @@ class _Equation:
         raise NotImplementedError
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
-        """States ``(R, d)`` of u ``(d,)``."""
+        """States ``(R, p)`` of u ``(p,)``."""
         return np.tile(np.asarray(u, float), (replicas, 1))
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`."""
-        key, limit = np.array(streams.key(noise.seed), np.uint64), (DIVERGED * self.scale) ** 2
+        key, limit = np.array(streams.key(noise.seed), np.uint64), DIVERGED * self.scale
         data = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, self.eta, self.corrected)
         purpose = streams.PURPOSES["sgd"]
         self.kernel.advance(states, replicas, *data, noise.batch, noise.sigma, limit, key, purpose, first_step)
 
     def observe(self, states: FloatArray) -> dict[str, FloatArray]:
         """`numerics.dynamics.protocol.OBSERVABLES`."""
-        return View(self.problem, self.kernel.gain.py_func, np.asarray(self.problem.y))(states)
+        return View(self.problem, self.parametrization, np.asarray(self.problem.y))(states)
 
 
 @dataclass(frozen=True, eq=False)

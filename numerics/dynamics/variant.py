@@ -1,4 +1,4 @@
-"""SGD and heavy ball under every noise model, from their definitions, for F(u) = g(|u|) u."""
+"""SGD and heavy ball under every noise model, from their definitions, for any parametrization."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from numerics.kernels import rows
 from numerics.problem import Problem
 from numerics.sgd import DIVERGED, Noise
 from numerics.specialise import specialise
-from theory.parametrization import Radial
+from theory.parametrization import Parametrization
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -76,12 +76,12 @@ class Variant:
 
 @dataclass(frozen=True, eq=False)
 class VariantSGD:
-    """SGD with a variant's terms: states (u, p) ``(R, 2 d)``. With ``flip`` set, y are labels +-1 and the loss is
+    """SGD with a variant's terms: states (u, buffer) ``(R, 2 p)``. With ``flip`` set, y are labels +-1 and the loss is
     cross-entropy.
     """
 
     problem: Problem
-    parametrization: Radial
+    parametrization: Parametrization
     scale: float
     variant: Variant
 
@@ -96,7 +96,7 @@ class VariantSGD:
         return specialise("variants", self.parametrization)
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
-        """States ``(R, 2 d)`` of u ``(d,)``, momentum 0."""
+        """States ``(R, 2 p)`` of u ``(p,)``, momentum 0."""
         return np.tile(np.concatenate([u, np.zeros_like(u)]), (replicas, 1))
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
@@ -106,15 +106,15 @@ class VariantSGD:
         data = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, noise.batch, noise.sigma)
         draws = (SAMPLINGS[v.sampling], LABEL_NOISE[v.label], float(v.freedom))
         terms = (v.momentum, v.weight_decay, v.isotropic, v.flip or 0.0, v.flip is not None, v.dropout)
-        limit = (DIVERGED * self.scale) ** 2
+        limit = DIVERGED * self.scale
         self.kernel.advance(states, replicas, *data, *draws, *terms, limit, key, streams.PURPOSES["sgd"], first_step)
 
     def observe(self, states: FloatArray) -> dict[str, FloatArray]:
         """`numerics.dynamics.protocol.OBSERVABLES`; the loss is that of clean labels."""
-        return self._view(states[:, : self.problem.d])
+        return self._view(states[:, : states.shape[1] // 2])
 
     @cached_property
     def _view(self) -> View:
         y, flip = self.problem.y, self.variant.flip
         targets = y * np.log((1 - flip) / flip) if flip else y
-        return View(self.problem, self.kernel.gain.py_func, targets, flip is not None)
+        return View(self.problem, self.parametrization, targets, flip is not None)

@@ -1,4 +1,4 @@
-"""A scheme of second weak order for the stochastic differential equation of label-noise SGD, F(u) = g(|u|) u.
+"""A scheme of second weak order for the stochastic differential equation of label-noise SGD, any parametrization.
 
 Roessler's stochastic Runge-Kutta scheme RI6 for Ito equations (Roessler 2009, SIAM J. Numer. Anal. 47, 1713-1738); the
 noise has n columns
@@ -11,71 +11,21 @@ kappa = (1 - sqrt(1 - |v|^2))/|v|^2: the root diag(a)(I - kappa v v^T) of diag(a
 import numpy as np
 from numba import njit
 
-from numerics.kernels.linear import dot
 from numerics.kernels.rows import EMPTY, buffers, locate, uniform
 
-# BEGIN FORMULAS: depth 3, replaced by numerics.specialise
-
-
-@njit(cache=True, error_model="numpy")
-def gain(q):
-    """g(sqrt q)."""
-    return q
-
-
-@njit(cache=True, error_model="numpy")
-def gain_slope(q):
-    """g'(r) / r at r = sqrt q."""
-    return 2.0
-
+# isort: split
+# BEGIN FORMULAS: radial, replaced by numerics.specialise
+from numerics.kernels.gradient import drift, residuals
+from numerics.kernels.map_radial import predict, pull
 
 # END FORMULAS
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def gradient(u, X, y, residual, out):
-    """Gradient of L into out ``(d,)``, and the residual ``(n,)``."""
+def column(k, u, X, y, size, sigma, plane, residual, out):
+    """Noise column b_k at u into out ``(p,)``; size = sqrt(eta/B)."""
     n, d = X.shape
-    q = dot(u, u)
-    level, slope = gain(q), gain_slope(q)
-    pull = 0.0
-    out[:] = 0.0
-    for i in range(n):
-        score = dot(X[i], u)
-        residual[i] = level * score - y[i]
-        weight = residual[i] / n
-        pull += weight * score
-        for a in range(d):
-            out[a] += weight * level * X[i, a]
-    for a in range(d):
-        out[a] += slope * pull * u[a]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def drift(u, X, y, eta, corrected, residual, out, moved, other):
-    """-grad L into out ``(d,)``; corrected: -grad (L + (eta/4)|grad L|^2), the Hessian by differences."""
-    gradient(u, X, y, residual, out)
-    d, force = out.size, dot(out, out)
-    if corrected and force > 0.0:
-        h = 1e-5 * np.sqrt(dot(u, u) / force)
-        for a in range(d):
-            moved[a] = u[a] + h * out[a]
-        gradient(moved, X, y, residual, other)
-        for a in range(d):
-            moved[a] = u[a] - h * out[a]
-            out[a] += 0.5 * eta * other[a] / (2.0 * h)
-        gradient(moved, X, y, residual, other)
-        for a in range(d):
-            out[a] -= 0.5 * eta * other[a] / (2.0 * h)
-    for a in range(d):
-        out[a] = -out[a]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def column(k, u, X, y, size, sigma, residual, force, out):
-    """Noise column b_k at u into out ``(d,)``; size = sqrt(eta/B)."""
-    n, d = X.shape
-    gradient(u, X, y, residual, force)
+    residuals(u, X, y, plane, residual)
     share = 0.0
     for i in range(n):
         square = residual[i] * residual[i] + sigma * sigma
@@ -83,72 +33,71 @@ def column(k, u, X, y, size, sigma, residual, force, out):
     keep = (1.0 - np.sqrt(max(0.0, 1.0 - share))) / share if share > 0.0 else 0.0
     a = np.sqrt((residual[k] * residual[k] + sigma * sigma) / n)
     v = residual[k] / (n * a) if a > 0.0 else 0.0
-    q = dot(u, u)
-    level, slope, score = gain(q), gain_slope(q), dot(X[k], u)
     for m in range(d):
-        out[m] = size * (a * (level * X[k, m] + slope * score * u[m]) - keep * v * force[m])
+        plane[0, m] = size * (a * X[k, m] - keep * v * plane[1, m])
+    pull(u, plane[0], out)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def step(u, X, y, h, eta, corrected, batch, sigma, one, two):
-    """Advance u ``(d,)`` in place by time h. ``one (n,)`` stands for the increments, N(0, h) or three-valued with its
+    """Advance u ``(p,)`` in place by time h. ``one (n,)`` stands for the increments, N(0, h) or three-valued with its
     first five moments; ``two (n,)`` is +-sqrt(h), each as likely.
     """
-    n, d = X.shape
+    n, p = y.size, u.size
     root, size = np.sqrt(h), np.sqrt(eta / batch)
-    residual, force = np.empty(n), np.empty(d)
-    first, second, point, out = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
-    plus, minus, cross = np.empty(d), np.empty(d), np.empty(d)
-    start = np.empty((n, d))
-    drift(u, X, y, eta, corrected, residual, first, point, force)
-    for m in range(d):
+    residual, plane = np.empty(n), np.empty((2, X.shape[1]))
+    first, second, point, out = np.empty(p), np.empty(p), np.empty(p), np.empty(p)
+    plus, minus, cross = np.empty(p), np.empty(p), np.empty(p)
+    start = np.empty((n, p))
+    drift(u, X, y, eta, corrected, plane, residual, first, point, plus)
+    for m in range(p):
         point[m] = u[m] + h * first[m]
     for k in range(n):
-        column(k, u, X, y, size, sigma, residual, force, start[k])
-        for m in range(d):
+        column(k, u, X, y, size, sigma, plane, residual, start[k])
+        for m in range(p):
             point[m] += one[k] * start[k, m]
-    drift(point, X, y, eta, corrected, residual, second, plus, force)
-    for m in range(d):
+    drift(point, X, y, eta, corrected, plane, residual, second, plus, minus)
+    for m in range(p):
         out[m] = u[m] + 0.5 * h * (first[m] + second[m])
     for k in range(n):
         for sign in (1.0, -1.0):
             target = plus if sign > 0.0 else minus
-            for m in range(d):
+            for m in range(p):
                 point[m] = u[m] + h * first[m] + sign * root * start[k, m]
-            column(k, point, X, y, size, sigma, residual, force, target)
+            column(k, point, X, y, size, sigma, plane, residual, target)
         twice = 0.5 * (one[k] * one[k] - h) / root
-        for m in range(d):
+        for m in range(p):
             out[m] += (0.5 * start[k, m] + 0.25 * (plus[m] + minus[m])) * one[k] + 0.5 * (plus[m] - minus[m]) * twice
         cross[:] = 0.0
         for other in range(n):
             if other != k:
                 signed = -two[k] if k < other else two[other]
                 both = 0.5 * (one[k] * one[other] + root * signed) / root
-                for m in range(d):
+                for m in range(p):
                     cross[m] += both * start[other, m]
         for sign in (1.0, -1.0):
             target = plus if sign > 0.0 else minus
-            for m in range(d):
+            for m in range(p):
                 point[m] = u[m] + sign * cross[m]
-            column(k, point, X, y, size, sigma, residual, force, target)
-        for m in range(d):
+            column(k, point, X, y, size, sigma, plane, residual, target)
+        for m in range(p):
             out[m] += (0.25 * (plus[m] + minus[m]) - 0.5 * start[k, m]) * one[k] + 0.5 * (plus[m] - minus[m]) * root
     u[:] = out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, key, purpose, first_step):
-    """Advance states u ``(R, d)`` in place by steps of length times ``(steps,)``, the first of them number first_step.
+    """Advance states u ``(R, p)`` in place by steps of length times ``(steps,)``, the first of them number first_step.
 
     Increments take three values: +-sqrt(3h), each with probability 1/6, or 0. One block of words per column and step.
     """
     n = y.size
-    draws, one, two = buffers(), np.empty(n), np.empty(n)
+    draws, one, two, w = buffers(), np.empty(n), np.empty(n), np.empty(X.shape[1])
     for i in range(states.shape[0]):
         u = states[i]
         draws[0][0] = EMPTY
         for k in range(times.size):
-            if not 0.0 <= dot(u, u) <= limit:
+            if not predict(u, limit, w):
                 u[:] = np.nan
                 break
             root = np.sqrt(times[k])

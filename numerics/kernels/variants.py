@@ -1,13 +1,13 @@
-"""SGD with any sampling, label noise, momentum, weight decay, isotropic noise, flips or dropout, F(u) = g(|u|) u.
+"""SGD with any sampling, label noise, momentum, weight decay, isotropic noise, flips or dropout, any parametrization.
 
 Knows no law. One loop, the definition of each written out; what is absent has the value 0. States are (u, p),
-``(R, 2 d)``, p the momentum buffer.
+``(R, 2 size)``, p the momentum buffer, size the number of parameters.
 """
 
 import numpy as np
 from numba import njit
 
-from numerics.kernels.linear import dot
+from numerics.kernels.linear import add, dot
 from numerics.kernels.rows import (
     DROPOUT,
     EMPTY,
@@ -24,20 +24,9 @@ from numerics.kernels.rows import (
 )
 from numerics.streams import row_index
 
-# BEGIN FORMULAS: depth 3, replaced by numerics.specialise
-
-
-@njit(cache=True, error_model="numpy")
-def gain(q):
-    """g(sqrt q)."""
-    return q
-
-
-@njit(cache=True, error_model="numpy")
-def gain_slope(q):
-    """g'(r) / r at r = sqrt q."""
-    return 2.0
-
+# isort: split
+# BEGIN FORMULAS: radial, replaced by numerics.specialise
+from numerics.kernels.map_radial import predict, pull
 
 # END FORMULAS
 
@@ -65,7 +54,7 @@ def advance(
     purpose,
     first_step,
 ):
-    """Advance states ``(R, 2 d)`` in place by len(etas) steps, the first of them number first_step.
+    """Advance states ``(R, 2 size)`` in place by len(etas) steps, the first of them number first_step.
 
     p <- momentum p + gradient; u <- u - eta (p + decay u). The gradient is that of a batch, of the squared loss with
     label noise sigma of a kind or (classify) of the cross-entropy with labels y = +-1 flipped with probability flip,
@@ -73,26 +62,25 @@ def advance(
     isotropic N(0, 1). Diverged replicas become NaN.
     """
     n, d = X.shape
+    size = states.shape[1] // 2
     epoch_steps = max(n // batch, 1)
     labels, normal, masks, orders = buffers(), buffers(), buffers(), buffers()
-    v, x, order, drawn = np.empty(d), np.empty(d), np.empty(n, np.int64), np.empty(batch, np.int64)
+    w, v, x, force = np.empty(d), np.empty(d), np.empty(d), np.empty(size)
+    order, drawn = np.empty(n, np.int64), np.empty(batch, np.int64)
     for i in range(states.shape[0]):
-        u, p, replica = states[i, :d], states[i, d:], replicas[i]
+        u, p, replica = states[i, :size], states[i, size:], replicas[i]
         for stream in (labels, normal, masks, orders):
             stream[0][0] = EMPTY
         epoch = -1
         for k in range(etas.size):
-            q = dot(u, u)
-            if not 0.0 <= q <= limit:
+            if not predict(u, limit, w):
                 states[i] = np.nan
                 break
-            level, slope = gain(q), gain_slope(q)
             step = first_step + k
             if sampling == EPOCHS and step // epoch_steps != epoch:
                 epoch = step // epoch_steps
                 shuffle(order, epoch, orders, key, replica)
             v[:] = 0.0
-            pull = 0.0
             for b in range(batch):
                 j = locate(step * batch + b, labels, key, purpose, replica)
                 words, normals = labels[1], labels[3]
@@ -106,22 +94,20 @@ def advance(
                     x[a] = X[row, a]
                 if dropout > 0.0:
                     for a in range(d):
-                        w = word((step * batch + b) * d + a, masks, key, DROPOUT, replica)
-                        x[a] = 0.0 if uniform(w) < dropout else x[a] / (1.0 - dropout)
-                score = dot(x, u)
+                        t = word((step * batch + b) * d + a, masks, key, DROPOUT, replica)
+                        x[a] = 0.0 if uniform(t) < dropout else x[a] / (1.0 - dropout)
+                output = dot(x, w)
                 if classify:
                     label = -y[row] if uniform(words[3, j]) < flip else y[row]
-                    error = -label / (1.0 + np.exp(label * level * score))
+                    error = -label / (1.0 + np.exp(label * output))
                 else:
-                    error = level * score - y[row] - sigma * label_noise(kind, freedom, words, normals, j)
-                for a in range(d):
-                    v[a] += error * level * x[a]
-                pull += error * score * slope
-            for a in range(d):
-                force = (v[a] + pull * u[a]) / batch
+                    error = output - y[row] - sigma * label_noise(kind, freedom, words, normals, j)
+                add(v, error / batch, x)
+            pull(u, v, force)
+            for a in range(size):
                 if isotropic > 0.0:
-                    j = locate((step * d + a) >> 1, normal, key, ISOTROPIC, replica)
-                    force += isotropic * normal[3][(step * d + a) & 1, j]
-                p[a] = momentum * p[a] + force
-            for a in range(d):
+                    j = locate((step * size + a) >> 1, normal, key, ISOTROPIC, replica)
+                    force[a] += isotropic * normal[3][(step * size + a) & 1, j]
+                p[a] = momentum * p[a] + force[a]
+            for a in range(size):
                 u[a] -= etas[k] * (p[a] + decay * u[a])

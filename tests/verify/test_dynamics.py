@@ -1,7 +1,8 @@
 """Every dynamics beside SGD against its definition, written as a loop on the same draws."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import count, product
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy.stats import chi2
 from numerics import sgd, streams
 from numerics.dynamics import (
     LABEL_NOISE,
+    SAMPLINGS,
     EulerMaruyama,
     GradientFlow,
     Variant,
@@ -21,7 +23,6 @@ from numerics.dynamics import (
     compact,
     trajectory,
 )
-from numerics.dynamics.variant import Sampling
 from numerics.errors import InputError
 from numerics.kernels import rows
 from numerics.momentum_law import MomentumFluctuations, momentum_stability_limit
@@ -30,16 +31,66 @@ from numerics.schedule import Constant
 from numerics.sde_law import sde_moment
 from numerics.specialise import specialise
 from tests.naive import philox
+from theory.parametrization import Parametrization, named
 from verify import oracle
 from verify.case import Case, Setup, radial
 
 FloatArray = npt.NDArray[np.float64]
+SCHEMES = {"sde": EulerMaruyama, "sde2": WeakSecondOrder}
+#: two factors differ from one in the map alone: they are compiled for one kernel
+few = pytest.mark.parametrize("truth", ["radial", "coordinatewise"], indirect=True)
 STEPS, ETA, BATCH, SIGMA, SEED, REPLICA = 25, 0.03, 3, 0.2, 7, 2
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A problem, a named parametrization with its predictor typed out, and a start with all parts of u away from 0."""
+
+    problem: Problem
+    kind: Parametrization
+    predictor: Callable[[FloatArray], FloatArray]
+    u: FloatArray
+
+    def rows(self, u: FloatArray) -> FloatArray:
+        """A ``(n, p)``, by complex steps."""
+        return np.asarray(self.problem.X @ self.predictor(u + 1e-30j * np.eye(u.size)).imag.T * 1e30)
+
+    def residual(self, u: FloatArray) -> FloatArray:
+        """X F(u) - y."""
+        return np.asarray(self.problem.X @ self.predictor(u) - self.problem.y)
+
+    def gradient(self, u: FloatArray) -> FloatArray:
+        """Of the train loss."""
+        return self.rows(u).T @ self.residual(u) / self.problem.n
+
+    def corrected(self, u: FloatArray, eta: float) -> FloatArray:
+        """Gradient of L + (eta/4)|grad L|^2, by central differences along grad L."""
+        force = self.gradient(u)
+        h = 1e-5 * np.linalg.norm(u) / np.linalg.norm(force)
+        return force + eta / 2 * (self.gradient(u + h * force) - self.gradient(u - h * force)) / (2 * h)
+
+
+PREDICTORS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "radial": lambda u: oracle.predictor(u, 3.0),
+    "coordinatewise": lambda u: u**3,
+    "diagonal-product": lambda u: np.split(u, 2, axis=-1)[0] * np.split(u, 2, axis=-1)[1],
+}
 
 
 @pytest.fixture(scope="module")
 def setup() -> Setup:
     return Case(depth=3.0, n=6, extra=2, seed=4).setup()
+
+
+@pytest.fixture(scope="module", params=PREDICTORS)
+def truth(request: pytest.FixtureRequest, setup: Setup) -> Truth:
+    """Radial from its manifold of minima; the others from a random point."""
+    kind, predictor = named(request.param, 3), PREDICTORS[request.param]
+    if request.param == "radial":
+        return Truth(setup.problem, kind, predictor, setup.u0)
+    size = setup.problem.d * len(kind.factors)
+    u = 0.3 + 0.7 * np.random.default_rng(2).random(size)
+    return Truth(setup.problem, kind, predictor, u)
 
 
 def simulated(model: sgd.Model, states: FloatArray) -> FloatArray:
@@ -96,12 +147,13 @@ def label_noise(kind: str, freedom: float, words: tuple[int, ...], normal: float
     return float(student / np.sqrt(freedom / (freedom - 2)))
 
 
-def naive(problem: Problem, u: FloatArray, depth: float, variant: Variant) -> FloatArray:
+def naive(truth: Truth, variant: Variant) -> FloatArray:
     """u and p after STEPS steps, from the definition."""
-    n, d = problem.X.shape
-    p = np.zeros(d)
+    problem, u = truth.problem, truth.u
+    (n, d), size = problem.X.shape, u.size
+    p = np.zeros(size)
     for k in range(STEPS):
-        gradient = np.zeros(d)
+        gradient = np.zeros(size)
         for b, row in enumerate(drawn_rows(k, n, BATCH, variant.sampling)):
             words, normal = block(k * BATCH + b)
             x = problem.X[row].copy()
@@ -109,7 +161,7 @@ def naive(problem: Problem, u: FloatArray, depth: float, variant: Variant) -> Fl
                 numbers = [(k * BATCH + b) * d + a for a in range(d)]
                 masks = [block(m // 4, rows.DROPOUT)[0][m % 4] / 2**32 >= variant.dropout for m in numbers]
                 x *= np.array(masks) / (1 - variant.dropout)
-            slope, f = x @ oracle.jacobian(u, depth), x @ oracle.predictor(u, depth)
+            slope, f = truth.predictor(u + 1e-30j * np.eye(size)).imag @ x * 1e30, x @ truth.predictor(u)
             if variant.flip is None:
                 error = f - problem.y[row] - SIGMA * label_noise(variant.label, variant.freedom, words, normal)
             else:
@@ -117,7 +169,7 @@ def naive(problem: Problem, u: FloatArray, depth: float, variant: Variant) -> Fl
                 error = -label / (1 + np.exp(label * f))
             gradient += error * slope / BATCH
         if variant.isotropic:
-            normals = np.array([normal_of(k * d + a) for a in range(d)])
+            normals = np.array([normal_of(k * size + a) for a in range(size)])
             gradient = gradient + variant.isotropic * normals
         p = variant.momentum * p + gradient
         u = u - ETA * (p + variant.weight_decay * u)
@@ -146,25 +198,33 @@ def normal_of(t: int) -> float:
         Variant(dropout=0.3),
     ],
 )
-def test_variant_is_its_definition(setup: Setup, variant: Variant) -> None:
-    problem = setup.problem if variant.flip is None else Problem(setup.problem.X, np.sign(setup.problem.y))
-    model = VariantSGD(problem, setup.parametrization, 10.0, variant)
-    states = simulated(model, model.start(setup.u0, REPLICA + 1))
-    expected = naive(problem, setup.u0, setup.depth, variant)
+def test_variant_is_its_definition(truth: Truth, variant: Variant) -> None:
+    problem = truth.problem if variant.flip is None else Problem(truth.problem.X, np.sign(truth.problem.y))
+    model = VariantSGD(problem, truth.kind, 10.0, variant)
+    states = simulated(model, model.start(truth.u, REPLICA + 1))
+    expected = naive(replace(truth, problem=problem), variant)
     np.testing.assert_allclose(states[REPLICA], expected, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("sampling", ["without-replacement", "shuffle"])
-def test_bits_depend_on_neither_threads_nor_pieces(setup: Setup, sampling: Sampling) -> None:
-    model = VariantSGD(setup.problem, setup.parametrization, 10.0, Variant(sampling=sampling, dropout=0.1))
+@few
+@pytest.mark.parametrize("dynamics", ["without-replacement", "shuffle", "sde", "sde2"])
+def test_bits_depend_on_neither_threads_nor_pieces_nor_company(truth: Truth, dynamics: str) -> None:
+    model: Any = (
+        VariantSGD(truth.problem, truth.kind, 10.0, Variant(sampling=dynamics, dropout=0.1, isotropic=0.1))
+        if dynamics in SAMPLINGS
+        else SCHEMES[dynamics](truth.problem, truth.kind, 10.0, ETA, True)
+    )
 
-    def final(threads: int, steps: list[int]) -> FloatArray:
-        states = model.start(setup.u0, 5)
+    def final(replicas: int, threads: int, steps: list[int]) -> FloatArray:
+        states = model.start(truth.u, replicas)
         noise = sgd.Noise(2, SIGMA, SEED)
         sgd.simulate(model, states, Constant(ETA), np.array(steps), noise=noise, threads=threads)
-        return states
+        return np.asarray(states)
 
-    assert np.array_equal(final(1, [0, 400]), final(2, [0, 1, 7, 150, 400]))
+    together = final(5, 1, [0, 120])
+    assert np.isfinite(together).all()
+    assert np.array_equal(together, final(5, 2, [0, 1, 7, 50, 120]))
+    assert np.array_equal(together[:2], final(2, 1, [0, 120]))
 
 
 def test_batches_are_drawn_uniformly() -> None:
@@ -220,17 +280,14 @@ def test_variant_without_terms_is_plain_sgd_in_distribution_of_steps(setup: Setu
     assert abs(difference) < 5 * sem  # false alarm 6e-7
 
 
-def naive_sde(problem: Problem, u: FloatArray, depth: float, eta: float, corrected: bool) -> FloatArray:
+def naive_sde(truth: Truth, u: FloatArray, eta: float, corrected: bool) -> FloatArray:
     """Euler-Maruyama with a symmetric n x n root in place of the kernel's rank-one form."""
-    n = problem.n
+    n = truth.problem.n
     source = draws(n)
     for _ in range(STEPS):
         xi = next(source)[0]
-        A = problem.X @ oracle.jacobian(u, depth)
-        e = problem.X @ oracle.predictor(u, depth) - problem.y
-        force = A.T @ e / n
-        if corrected:
-            force = force + eta / 2 * oracle.train_hessian(problem.X, problem.y, u, depth) @ force
+        A, e = truth.rows(u), truth.residual(u)
+        force = truth.corrected(u, eta) if corrected else truth.gradient(u)
         a = np.sqrt((e**2 + SIGMA**2) / n)
         v = e / (n * a)
         share = v @ v
@@ -241,13 +298,14 @@ def naive_sde(problem: Problem, u: FloatArray, depth: float, eta: float, correct
     return u
 
 
+@few
 @pytest.mark.parametrize("corrected", [False, True])
-def test_sde_is_its_definition(setup: Setup, corrected: bool) -> None:
-    model = EulerMaruyama(setup.problem, setup.parametrization, 10.0, 0.05, corrected)
-    start = 1.1 * setup.u0
+def test_sde_is_its_definition(truth: Truth, corrected: bool) -> None:
+    model = EulerMaruyama(truth.problem, truth.kind, 10.0, 0.05, corrected)
+    start = 1.1 * truth.u
     states = simulated(model, model.start(start, REPLICA + 1))
-    expected = naive_sde(setup.problem, start, setup.depth, 0.05, corrected)
-    np.testing.assert_allclose(states[REPLICA], expected, rtol=1e-6)
+    expected = naive_sde(truth, start, 0.05, corrected)
+    np.testing.assert_allclose(states[REPLICA], expected, rtol=1e-6 if corrected else 1e-11)
 
 
 def test_compact_coordinates_give_the_same_path(setup: Setup) -> None:
@@ -288,20 +346,16 @@ def test_momentum_above_its_limit_is_refused(setup: Setup) -> None:
 
 
 def naive_second_order(
-    problem: Problem, u: FloatArray, depth: float, h: float, one: FloatArray, two: FloatArray, corrected: bool
+    truth: Truth, u: FloatArray, h: float, one: FloatArray, two: FloatArray, corrected: bool
 ) -> FloatArray:
     """One step of RI6 as the paper writes it, with the noise's columns from a symmetric n x n root."""
-    n, eta = problem.n, 0.05
+    n, eta = truth.problem.n, 0.05
 
     def drift(v: FloatArray) -> FloatArray:
-        force = oracle.train_gradient(problem.X, problem.y, v, depth)
-        if corrected:
-            force = force + eta / 2 * oracle.train_hessian(problem.X, problem.y, v, depth) @ force
-        return -force
+        return -(truth.corrected(v, eta) if corrected else truth.gradient(v))
 
     def columns(v: FloatArray) -> FloatArray:
-        A = problem.X @ oracle.jacobian(v, depth)
-        e = problem.X @ oracle.predictor(v, depth) - problem.y
+        A, e = truth.rows(v), truth.residual(v)
         a = np.sqrt((e**2 + SIGMA**2) / n)
         w = e / (n * a)
         root = np.eye(n) - (1 - np.sqrt(1 - w @ w)) / (w @ w) * np.outer(w, w)
@@ -324,17 +378,18 @@ def naive_second_order(
     return out
 
 
+@few
 @pytest.mark.parametrize("corrected", [False, True])
-def test_weak_second_order_is_its_definition(setup: Setup, corrected: bool) -> None:
-    model = WeakSecondOrder(setup.problem, setup.parametrization, 10.0, 0.05, corrected)
-    u = 1.1 * setup.u0
+def test_weak_second_order_is_its_definition(truth: Truth, corrected: bool) -> None:
+    model = WeakSecondOrder(truth.problem, truth.kind, 10.0, 0.05, corrected)
+    u = 1.1 * truth.u
     states = simulated(model, model.start(u, REPLICA + 1))
-    n = setup.problem.n
+    n = truth.problem.n
     for k in range(STEPS):
         words = [block(k * n + b)[0] for b in range(n)]
         one = np.array([np.sqrt(3 * ETA) * (-1.0 if w[2] < 2**32 / 6 else float(w[2] > 5 * 2**32 / 6)) for w in words])
         two = np.array([np.sqrt(ETA) * (1.0 if w[3] < 2**31 else -1.0) for w in words])
-        u = naive_second_order(setup.problem, u, setup.depth, ETA, one, two, corrected)
+        u = naive_second_order(truth, u, ETA, one, two, corrected)
     np.testing.assert_allclose(states[REPLICA], u, rtol=1e-6 if corrected else 1e-11)
 
 
