@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from numerics.kernels.linear import add, dot
+from numerics.kernels.linear import dot
 
 # isort: split
 # BEGIN FORMULAS: radial, replaced by numerics.specialise
@@ -22,12 +22,14 @@ def predictors(states, out):
 @njit(cache=True, nogil=True, error_model="numpy")
 def residuals(u, X, y, plane, residual):
     """The residual ``(n,)``; F(u) and X^T residual / n into plane ``(2, d)``."""
-    n = y.size
-    predict(u, np.inf, plane[0])
-    plane[1] = 0.0
+    n, w, v = y.size, plane[0], plane[1]
+    predict(u, np.inf, w)
+    v[:] = 0.0
     for i in range(n):
-        residual[i] = dot(X[i], plane[0]) - y[i]
-        add(plane[1], residual[i] / n, X[i])
+        residual[i] = dot(X[i], w) - y[i]
+        weight = residual[i] / n
+        for a in range(w.size):
+            v[a] += weight * X[i, a]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -54,8 +54,9 @@ def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, 
             root = np.sqrt(times[k] * eta / batch)
             together[:] = 0.0
             for b in range(n):
-                down = 0.0 if corrected else times[k] * e[b] / n
-                add(together, root * a[b] * (c[b] - along * v[b]) - down, X[b])
+                weight = root * a[b] * (c[b] - along * v[b]) - (0.0 if corrected else times[k] * e[b] / n)
+                for m in range(d):
+                    together[m] += weight * X[b, m]
             pull(u, together, move)
             if corrected:
                 drift(u, X, y, eta, corrected, plane, spare, force, moved, other)

@@ -7,7 +7,7 @@ Knows no law. One loop, the definition of each written out; what is absent has t
 import numpy as np
 from numba import njit
 
-from numerics.kernels.linear import add, dot
+from numerics.kernels.linear import dot
 from numerics.kernels.rows import (
     DROPOUT,
     EMPTY,
@@ -102,7 +102,9 @@ def advance(
                     error = -label / (1.0 + np.exp(label * output))
                 else:
                     error = output - y[row] - sigma * label_noise(kind, freedom, words, normals, j)
-                add(v, error / batch, x)
+                error /= batch
+                for a in range(d):
+                    v[a] += error * x[a]
             pull(u, v, force)
             for a in range(size):
                 if isotropic > 0.0:
