@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from numerics.errors import InputError
 from numerics.networks.draws import Purpose, generator
-from numerics.networks.image_files import cifar, mnist
+from numerics.networks.image_files import cifar, cifar_files, mnist, mnist_files
 
 Array = NDArray[np.float64]
 Raw = tuple[NDArray[Any], NDArray[np.int64]]
@@ -68,6 +68,13 @@ def load(source: str, *, n_train: int, n_test: int, seed: int, folder: Path | No
         test = train[0][rest], train[1][rest]
     kept = generator(seed, Purpose.SPLIT, stream=1).permutation(len(test[1]))[:n_test]
     return standardised(train[0][rows], train[1][rows], test[0][kept], test[1][kept], classes)
+
+
+def files_of(source: str, folder: Path | None) -> list[Path]:
+    """The files that ``load`` reads. Raises InputError where one is missing."""
+    if source == "mnist":
+        return mnist_files(folder)
+    return cifar_files(folder, int(source.removeprefix("cifar"))) if source.startswith("cifar") else []
 
 
 def standardised(

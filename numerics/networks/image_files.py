@@ -29,13 +29,20 @@ def mnist(folder: Path | None) -> tuple[Part, Part]:
 
     Raises InputError naming the file that is missing or damaged, and where it is published.
     """
+    found = mnist_files(folder)
+    if len(found) == 1:
+        return _mnist_npz(found[0])
+    images, labels = [_idx(path, 3) for path in found[::2]], [_idx(path, 1) for path in found[1::2]]
+    first, second = (_part(*pair, found[0].parent) for pair in zip(images, labels, strict=True))
+    return first, second
+
+
+def mnist_files(folder: Path | None) -> list[Path]:
+    """mnist.npz, or the four IDX files. Raises InputError naming the one that is missing."""
     root = _folder(folder, f"{', '.join(MNIST_FILES)} (or mnist.npz)", MNIST_PLACE)
     if (root / "mnist.npz").exists():
-        return _mnist_npz(root / "mnist.npz")
-    found = [_find(root, name, MNIST_PLACE) for name in MNIST_FILES]
-    images, labels = [_idx(path, 3) for path in found[::2]], [_idx(path, 1) for path in found[1::2]]
-    first, second = (_part(*pair, root) for pair in zip(images, labels, strict=True))
-    return first, second
+        return [root / "mnist.npz"]
+    return [_find(root, name, MNIST_PLACE) for name in MNIST_FILES]
 
 
 def cifar(folder: Path | None, classes: int) -> tuple[Part, Part]:
@@ -43,13 +50,19 @@ def cifar(folder: Path | None, classes: int) -> tuple[Part, Part]:
 
     Raises InputError naming the file that is missing or damaged, and where it is published.
     """
-    train, test, label_bytes = CIFAR_FILES[classes]
+    label_bytes = CIFAR_FILES[classes][2]
+    *parts, test = (_cifar_records(path, label_bytes) for path in cifar_files(folder, classes))
+    joined = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    return joined, test
+
+
+def cifar_files(folder: Path | None, classes: int) -> list[Path]:
+    """The training files, and last the test file. Raises InputError naming the one that is missing."""
+    train, test, _ = CIFAR_FILES[classes]
     root = _folder(folder, ", ".join((*train, test)), CIFAR_PLACE)
     inner = [path for path in sorted(root.glob("cifar-*-bin*")) if path.is_dir()]
     root = root if (root / test).exists() or not inner else inner[0]
-    parts = [_cifar_records(_find(root, name, CIFAR_PLACE), label_bytes) for name in train]
-    joined = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-    return joined, _cifar_records(_find(root, test, CIFAR_PLACE), label_bytes)
+    return [_find(root, name, CIFAR_PLACE) for name in (*train, test)]
 
 
 def _folder(folder: Path | None, names: str, place: str) -> Path:

@@ -179,6 +179,7 @@ def run(
 
     from numerics.files import write_figure, write_json, write_netcdf
     from numerics.networks import late_decay, late_decay_law, late_decay_report
+    from numerics.networks.data import files_of
     from numerics.provenance import provenance
     from numerics.run.session import session
 
@@ -207,10 +208,9 @@ def run(
         )
         write_netcdf(folder.staging / "networks.nc", late_decay_report.dataset(data, predicted, drawn))
         record = late_decay_report.summary(experiment, data, predicted, drawn)
-        write_json(
-            folder.staging / "summary.json",
-            {**record, "provenance": provenance(seed=seed, started=started, threads=threads)},
-        )
+        inputs = [str(path) for path in files_of(configuration.source, data_folder)]
+        made = provenance(seed=seed, started=started, threads=threads, inputs=inputs)
+        write_json(folder.staging / "summary.json", {**record, "provenance": made})
     return [*late_decay_report.lines(experiment, data, predicted, drawn), f"\npicture: {out / 'networks.png'}"]
 
 

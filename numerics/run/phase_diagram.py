@@ -139,6 +139,7 @@ def _write(
     with style():
         files.write_figure(folder / "phase-diagram", phase_report.draw(grid, cells))
     files.write_netcdf(folder / "phase-diagram.nc", phase_report.dataset(grid, cells, steps))
+    made = provenance(seed=settings.seed, started=started, threads=settings.threads, inputs=settings.inputs)
     record = {
         "job": "phase-diagram",
         "problem": {"name": grid.base.problem.name, "n": grid.base.problem.n, "d": grid.base.problem.d},
@@ -146,9 +147,8 @@ def _write(
         "x": {"name": grid.x.name, "values": list(grid.x.values)},
         "y": {"name": grid.y.name, "values": list(grid.y.values)},
         "machine": {"device": machine.device, "engine": machine.engine, "precision": machine.precision},
-        "speed": {"replica_steps": grid.replicas * steps, "seconds": seconds},
         "cells": phase_report.arrays(grid, cells),
         "checks": [one.check.record() for one in cells],
-        "provenance": provenance(seed=settings.seed, started=started, threads=settings.threads, inputs=settings.inputs),
+        "provenance": made | {"replica_steps": grid.replicas * steps, "simulation_seconds": seconds},
     }
     files.write_json(folder / "summary.json", record)

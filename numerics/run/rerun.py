@@ -13,6 +13,9 @@ import typer
 
 from numerics.errors import InputError
 
+#: commands whose results are times
+_TIMED = ("bench", "device-bench")
+
 File = Annotated[Path, typer.Argument(help="a summary.json or .nc that a job wrote", metavar="FILE")]
 
 
@@ -66,6 +69,10 @@ def origin(file: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(found, dict) or not (found.get("arguments") or found.get("config")):
         raise InputError("FILE", file, "does not say how it was made", "give a summary.json or .nc that a job wrote")
+    timed = next((job for job in _TIMED if job in found.get("arguments", [])[:1]), None)
+    if timed is not None:
+        remedy = f"run the command {timed} again and compare"
+        raise InputError("FILE", file, "holds measured times, which no second run repeats", remedy)
     return found
 
 

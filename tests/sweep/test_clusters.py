@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from numerics.errors import InputError
-from numerics.sweep.engines import Slurm, dask, local
+from numerics.sweep.engines import dask, local
+from numerics.sweep.slurm import Slurm
 from tests.sweep.small import do, sweep
 
 ROOT = Path(__file__).parents[2]

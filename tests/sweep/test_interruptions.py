@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from numerics.hashes import sha256_of_file
+from numerics.lock import locked
+from numerics.run import cli
 from numerics.run.check import verify
 from tests.sweep.faults import forked
+from tests.sweep.jobs import SMALL
 from tests.sweep.small import CONFIG, do, sweep, written
 
 ROOT = Path(__file__).parents[2]
@@ -67,21 +70,21 @@ def test_a_sweep_killed_at_200_random_moments_leaves_no_unreadable_file_and_no_w
     do(sweep(), tmp_path / "warm")
     begin = time.monotonic()
     digest = do(sweep(), tmp_path / "whole").digest
-    seconds, draw, met, ended = time.monotonic() - begin, random.Random(2), 0, 0
+    seconds, draw, met, ended, tried = time.monotonic() - begin, random.Random(2), 0, 0, 0
     folder = tmp_path / "0"
-    for kill in range(kills):
+    while met < kills:
+        tried += 1
         child = forked(lambda folder=folder: do(sweep(), folder))
         time.sleep(draw.uniform(0, 1.2 * seconds))
         os.kill(child, signal.SIGKILL)
         met += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-        assert readable(folder), (kill, verify(folder))
+        assert readable(folder), (tried, verify(folder))
         if (folder / "sweep.nc").exists():
             assert sha256_of_file(folder / "sweep.nc") == digest
-            folder, ended = tmp_path / str(kill + 1), ended + 1
+            folder, ended = tmp_path / str(tried), ended + 1
     assert do(sweep(), folder).digest == digest
     assert verify(folder)[1] == {}
-    assert met > 0
-    print(f"{met} of {kills} kills met a running sweep; {ended} sweeps ended in between")
+    print(f"{met} kills met a running sweep, {tried - met} came too late; {ended} sweeps ended in between")
 
 
 @pytest.mark.full
@@ -149,22 +152,25 @@ def test_a_job_that_is_terminated_leaves_within_seconds_and_the_old_result_stays
     assert old.read_text() == "old"
 
 
-@pytest.mark.full
-def test_a_second_run_in_the_folder_of_a_job_is_refused(tmp_path):
-    first = command("phase2", "--small", "--steps", 10**9, "--out", tmp_path)
-    try:
-        wait_for(lambda: (tmp_path / ".lock").exists())
-        code, _, err, _ = finished("advise", "--out", tmp_path)
-        assert code == 2
-        assert re.fullmatch(rf"error: out = \S+ is in use by process {first.pid} on \S+; wait, or .*\n", err)
-    finally:
-        first.kill()
-        first.communicate()
+@pytest.mark.parametrize("job", SMALL)
+def test_a_second_run_in_the_folder_of_a_job_is_refused(tmp_path, capsys, job):
+    config, out = str(written(tmp_path / "sweep.json")), tmp_path / "out"
+    (out / "state").mkdir(parents=True)
+    words = [config if word == "CONFIG" else word for word in SMALL[job]]
+    with locked(out), pytest.raises(SystemExit) as stop:
+        cli.main([job, *words, "--out", str(out)])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert re.search(rf"^error: out = \S+ is in use by process {os.getpid()} on \S+; wait, or .*\n", err, re.M), err
+    assert [path.name for path in out.iterdir()] == ["state"]
+    assert list((out / "state").iterdir()) == []
+
+
+def test_every_command_that_writes_is_among_those_tried():
+    assert {*SMALL, "rerun", "check"} == {*cli.JOBS, *cli.PLUGINS}
 
 
 def test_a_full_disk_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):
-    from numerics.run import cli
-
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -188,8 +194,6 @@ def test_a_full_disk_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_a_wrong_configuration_writes_nothing(tmp_path, capsys, grid, message):
-    from numerics.run import cli
-
     fixed = {name: value for name, value in CONFIG["fixed"].items() if name not in grid}
     config = written(tmp_path / "sweep.json", fixed=fixed, grid=grid)
     with pytest.raises(SystemExit) as stop:
@@ -200,8 +204,6 @@ def test_a_wrong_configuration_writes_nothing(tmp_path, capsys, grid, message):
 
 
 def test_a_point_that_fails_shows_in_the_exit_code(tmp_path, monkeypatch, capsys):
-    from numerics.run import cli
-
     monkeypatch.setattr("numerics.sweep.runner.write_figure", lambda *_: None)
     config = written(tmp_path / "sweep.json", random={}, grid={"eta": [1e-3, 50.0]})
     for _ in range(2):
