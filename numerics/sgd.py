@@ -214,13 +214,15 @@ def records(
     noise: Noise,
     threads: int,
     tick: Callable[[int], Any] = lambda _: None,
+    first: int = 0,
 ) -> Iterator[dict[str, FloatArray]]:
     """Observables at increasing step numbers; steps[0] is the number of the step that the states are about to take.
 
     Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number
-    of steps done since its last call. Stops early when every replica has diverged.
+    of steps done since its last call; ``first`` is the number of the first replica, where the states are part of an
+    ensemble. Stops early when every replica has diverged.
     """
-    replicas = np.arange(len(states))
+    replicas = np.arange(first, first + len(states))
     with ThreadPoolExecutor(threads) as pool:
         length, at = _SHORTEST_CALL, int(steps[0])
         for wanted in steps:
@@ -268,9 +270,10 @@ def simulate(
     noise: Noise,
     threads: int,
     tick: Callable[[int], Any] = lambda _: None,
+    first: int = 0,
 ) -> dict[str, FloatArray]:
     """Every observable at every step, ``(steps, R)``; NaN after a replica has diverged. Leaves states at steps[-1]."""
-    rows = list(records(model, states, schedule, steps, noise=noise, threads=threads, tick=tick))
+    rows = list(records(model, states, schedule, steps, noise=noise, threads=threads, tick=tick, first=first))
     table = {name: np.full((len(steps), len(states)), np.nan) for name in rows[0]}
     for i, row in enumerate(rows):
         for name, values in row.items():

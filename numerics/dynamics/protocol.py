@@ -61,15 +61,17 @@ def trajectory(
     replicas: int,
     threads: int,
     tick: Callable[[int], Any] = lambda _: None,
+    first: int = 0,
 ) -> "xarray.Dataset":
     """`OBSERVABLES` ``(step, replica)`` of any dynamics from u ``(p,)`` at increasing step numbers.
 
-    One replica where nothing is random. NaN after a replica has diverged.
+    One replica where nothing is random; ``first`` is its number, or that of the first of several, where they are part
+    of an ensemble. NaN after a replica has diverged.
     """
     import xarray
 
     states = dynamics.start(u, replicas if dynamics.random else 1)
-    table = simulate(dynamics, states, schedule, steps, noise=noise, threads=threads, tick=tick)
+    table = simulate(dynamics, states, schedule, steps, noise=noise, threads=threads, tick=tick, first=first)
     variables: dict[str, Any] = {
         name: (("step", "replica"), table[name], {"long_name": long_name, "units": units})
         for name, (long_name, units) in OBSERVABLES.items()

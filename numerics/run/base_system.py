@@ -25,22 +25,6 @@ MIN_AUTO_STEPS = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """A model whose replicas are numbered from ``first`` on: part of an ensemble, with the whole one's draws."""
-
-    model: Model
-    first: int
-
-    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
-        """See `Model`."""
-        self.model.advance(states, replicas + self.first, etas, noise, first_step)
-
-    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
-        """See `Model`."""
-        return self.model.observe(states)
-
-
-@dataclass(frozen=True, eq=False)
 class System(ABC):
     """A problem under SGD and under the law. Subclasses know the parametrization."""
 
@@ -92,8 +76,16 @@ class System(ABC):
         self, states: FloatArray, schedule: Schedule, steps: IntArray, tick: Callable[[int], Any]
     ) -> dict[str, FloatArray]:
         """Observables ``(steps, R)`` of SGD from states, advanced in place. ``rho_slow`` is what the law speaks of."""
-        model = Block(self.model, self.settings.first_replica)
-        table = simulate(model, states, schedule, steps, noise=self.noise, threads=self.settings.threads, tick=tick)
+        table = simulate(
+            self.model,
+            states,
+            schedule,
+            steps,
+            noise=self.noise,
+            threads=self.settings.threads,
+            tick=tick,
+            first=self.settings.first_replica,
+        )
         table["rho_slow"] = self.slow_rho(table)
         return table
 

@@ -10,6 +10,7 @@ Data = Annotated[str, typer.Option(help="digits, diabetes, gaussian, a .npz or a
 Rows = Annotated[int | None, typer.Option(help="training rows [20; a file: all]")]
 Features = Annotated[int | None, typer.Option(help="random Fourier features; 0 keeps the columns")]
 Target = Annotated[str | None, typer.Option(help="digits: parity or class; csv: column of y")]
+Shape = Annotated[str, typer.Option(help="radial, coordinatewise, diagonal-difference, diagonal-product, sinh, tanh")]
 Depth = Annotated[float | None, typer.Option(help="depth D, real, at least 1 [3]")]
 Gamma = Annotated[float | None, typer.Option(help="the paper's gamma = D - 1, instead of --depth")]
 Batch = Annotated[int, typer.Option(help="batch size, drawn with replacement")]

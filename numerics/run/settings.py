@@ -1,13 +1,14 @@
 """What a job is asked to do: one frozen, validated record."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from numerics.errors import InputError
 
 Auto = Literal["auto"]
+S = TypeVar("S", bound="Settings")
 
 #: `auto` learning rate: this share of the mean-square stability limit (C9), least along the path
 AUTO_ETA = 0.6
@@ -24,6 +25,9 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    #: fields that are no options of the job
+    hidden: ClassVar[frozenset[str]] = frozenset({"job", "first_replica"})
 
     job: str
     data: str = "digits"
@@ -50,6 +54,11 @@ class Settings(BaseModel):
     force: bool = False
 
     @property
+    def few(self) -> int:
+        """With --small at most so many replicas."""
+        return 40
+
+    @property
     def inputs(self) -> list[str]:
         """The files that the job reads."""
         return files_of(self.data)
@@ -57,7 +66,7 @@ class Settings(BaseModel):
     @property
     def arguments(self) -> list[str]:
         """The command line that gives the same bits again, every option said; bits do not depend on those left out."""
-        given = self.model_dump(exclude={"job", "out", "threads", "first_replica"}, exclude_none=True)
+        given = self.model_dump(exclude={*self.hidden, "out", "threads"}, exclude_none=True)
         return [self.job, *(word for name, value in given.items() for word in _option(name, value))]
 
 
@@ -84,8 +93,13 @@ _REMEDIES = {
 
 def validated(**values: Any) -> Settings:
     """Settings from named values. Raises InputError on the first value out of range."""
+    return validated_as(Settings, **values)
+
+
+def validated_as(kind: type[S], **values: Any) -> S:
+    """Settings of a job that has more of them."""
     try:
-        settings = Settings(**values)
+        settings = kind(**values)
     except ValidationError as error:
         raise _translated(error) from None
     _check_positive(settings)
@@ -111,7 +125,6 @@ def _check_positive(settings: Settings) -> None:
         raise InputError("decay-at", settings.decay_at, "is negative", "give a step from 0 on, or auto")
 
 
-def _made_small(settings: Settings) -> Settings:
+def _made_small(settings: S) -> S:
     """The same job in a few seconds: fewer replicas; named data give fewer rows."""
-    changes = {"replicas": min(settings.replicas, 40)}
-    return settings.model_copy(update=changes)
+    return settings.model_copy(update={"replicas": min(settings.replicas, settings.few)})

@@ -36,10 +36,6 @@ Out = Annotated[Path, typer.Option(help="folder for figure, netCDF and summary.j
 Small = Annotated[bool, typer.Option("--small", help="a few seconds: fewer rows and replicas")]
 Force = Annotated[bool, typer.Option("--force", help="run above the stability limit, and report the divergence")]
 
-#: replicas by default, and where rho itself diffuses
-_REPLICAS, _MANY = 48, (480, 160)
-_OWNED = ("momentum", "substeps", "sigma", "freedom", "flip", "tau", "dropout")
-
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
@@ -61,6 +57,7 @@ def command(
     n: options.Rows = None,
     features: options.Features = None,
     target: options.Target = None,
+    parametrization: options.Shape = "radial",
     depth: options.Depth = None,
     gamma: options.Gamma = None,
     batch: Batch = 4,
@@ -78,13 +75,11 @@ def command(
 ) -> None:
     """Any dynamics under any noise model, beside its predicted floor and drift."""
     given = dict(locals())
-    own = {name: given.pop(name) for name in _OWNED}
-    names = {name: given.pop(name) for name in ("dynamics", "noise", "sampling")}
     given["depth"] = options.depth_of(given["depth"], given.pop("gamma"))
-    _run(names, own, given)
+    _run(given)
 
 
-def _run(names: dict[str, Any], own: dict[str, float | None], given: dict[str, Any]) -> None:
+def _run(given: dict[str, Any]) -> None:
     """Validate, compute, write, print."""
     started = time.perf_counter()
     from threadpoolctl import threadpool_limits
@@ -92,31 +87,14 @@ def _run(names: dict[str, Any], own: dict[str, float | None], given: dict[str, A
     from numerics.run import simulate_report as report
     from numerics.run.cli import Progress, numbers_or_auto
     from numerics.run.session import session
-    from numerics.run.settings import validated
-    from numerics.run.simulate_options import choice
+    from numerics.run.simulate_options import settings_of
     from numerics.run.simulate_scene import make_scene
 
-    chosen = choice(**names, given=own)
-    many = given["replicas"] is None and chosen.noise == "isotropic"
-    typed = {**names, **own, **given}
-    given["replicas"] = _REPLICAS if given["replicas"] is None else given["replicas"]
-    settings = validated(job="simulate", sigma=chosen.sigma, **numbers_or_auto(given))
-    settings = settings.model_copy(update={"replicas": _MANY[settings.small]}) if many else settings
+    settings = settings_of(numbers_or_auto(given))
     with session(settings.out) as folder:
         with threadpool_limits(1), Progress("simulate") as progress:
-            found = report.compute(make_scene(settings, chosen), progress.begin, progress.tick)
-        report.write(found, folder.staging, _arguments(typed), started)
+            found = report.compute(make_scene(settings, settings.choice), progress.begin, progress.tick)
+        report.write(found, folder.staging, started)
     typer.echo(report.text(found))
     stem = settings.out / "simulate"
     typer.echo(f"\npicture: {stem}.png\ncurves:  {stem}.nc\nsummary: {settings.out / 'summary.json'}")
-
-
-def _arguments(typed: dict[str, Any]) -> list[str]:
-    """The command line that gives the same bits again; they depend on neither threads nor folder."""
-    words = ["simulate"]
-    for name, value in typed.items():
-        if value is True:
-            words.append(f"--{name}")
-        elif value is not None and value is not False and name not in ("threads", "out"):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return words

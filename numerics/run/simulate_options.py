@@ -3,11 +3,15 @@
 Anything else is refused in one line.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from math import inf
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from numerics.errors import InputError
+from numerics.run.settings import Settings, validated_as
 
 DYNAMICS = ("sgd", "momentum", "gradient-flow", "sde", "sde2", "slow-law")
 FRESH = ("gaussian", "rademacher", "student")
@@ -35,6 +39,8 @@ _OWNED: dict[str, tuple[str, dict[str, float]]] = {
     "dropout": ("noise", {"dropout": 0.02}),
     "sigma": ("noise", dict.fromkeys((*FRESH, "static"), 0.03)),
 }
+#: replicas by default, and where rho itself diffuses; with --small at most
+_REPLICAS, _MANY, _MANY_SMALL = 48, 480, 160
 #: option -> the range it must lie in, as a test and in words
 _RANGES: dict[str, tuple[Callable[[float], bool], str, str]] = {
     "momentum": (lambda x: 0 <= x < 1, "is not in [0, 1)", "give a number below 1"),
@@ -68,8 +74,48 @@ class Choice:
         return self.dynamics not in ("gradient-flow", "slow-law")
 
 
-def choice(dynamics: str, noise: str | None, sampling: str | None, given: dict[str, float | None]) -> Choice:
-    """The choice of these options; None where one was left out. Raises InputError for what does not go together."""
+class SimulateSettings(Settings):
+    """Settings of the job simulate, its choice resolved: validated once more, they are the same."""
+
+    hidden: ClassVar[frozenset[str]] = Settings.hidden | {"decay_at", "decay_factor"}
+
+    eta_fraction: float = Field(0.5, gt=0, lt=1)
+    dynamics: str
+    noise: str
+    sampling: str
+    momentum: float
+    substeps: int
+    freedom: float
+    flip: float
+    tau: float
+    dropout: float
+
+    @property
+    def few(self) -> int:
+        """With --small at most so many replicas."""
+        return _MANY_SMALL if self.noise == "isotropic" else super().few
+
+    @property
+    def choice(self) -> Choice:
+        """Dynamics, noise and sampling."""
+        return Choice(**{field.name: getattr(self, field.name) for field in fields(Choice)})
+
+
+def settings_of(given: Mapping[str, Any]) -> SimulateSettings:
+    """The settings that the options ask for by name; None, or none at all, is the default. Raises InputError."""
+    said = {name: value for name, value in given.items() if value is not None}
+    names = {"dynamics": said.pop("dynamics", "sgd"), "noise": said.pop("noise", None)}
+    own = {name: said.pop(name, None) for name in _OWNED}
+    chosen = choice(**names, sampling=said.pop("sampling", None), given=own)
+    said.setdefault("replicas", _MANY if chosen.noise == "isotropic" else _REPLICAS)
+    return validated_as(SimulateSettings, job="simulate", **asdict(chosen), **said)
+
+
+def choice(dynamics: str, noise: str | None, sampling: str | None, given: Mapping[str, float | None]) -> Choice:
+    """The choice of these options; None where one was left out, 0 too where it plays no part.
+
+    Raises InputError for what does not go together.
+    """
     _known("dynamics", dynamics, DYNAMICS)
     allowed, why = _NOISE_OF[dynamics]
     noise = allowed[0] if noise is None else noise
@@ -95,12 +141,12 @@ def _sampling(dynamics: str, sampling: str | None) -> str:
     return sampling
 
 
-def _numbers(names: dict[str, str], given: dict[str, float | None]) -> dict[str, float]:
+def _numbers(names: dict[str, str], given: Mapping[str, float | None]) -> dict[str, float]:
     """Each owned option: as given, its default, or 0 where it plays no part. Raises InputError where it is given."""
     found: dict[str, float] = {}
     for option, (owner, defaults) in _OWNED.items():
         value, name = given.get(option), names[owner]
-        if value is not None and name not in defaults:
+        if value and name not in defaults:
             rule = f"has no meaning for {owner} = {name}"
             raise InputError(option, value, rule, f"leave it out, or --{owner} {' or '.join(defaults)}")
         found[option] = (defaults[name] if value is None else value) if name in defaults else 0

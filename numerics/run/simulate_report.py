@@ -67,6 +67,7 @@ def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any
         replicas=settings.replicas,
         threads=settings.threads,
         tick=tick,
+        first=settings.first_replica,
     ).assign_coords(step=("step", steps, {"long_name": "steps of SGD", "units": "step"}))
     slow = np.abs(scene.manifold.relaxed(curves["nu"].values, curves["r"].values))
     name = "rho after relaxation onto the manifold of minima by gradient flow"
@@ -170,7 +171,7 @@ def text(found: Found) -> str:
     return "\n".join([line, *shown, *notes(found)])
 
 
-def dataset(found: Found, arguments: list[str]) -> "xarray.Dataset":
+def dataset(found: Found) -> "xarray.Dataset":
     """The curves and, where there are predictions, they too. No clock: equal runs, equal bytes."""
     curves = found.curves.copy()
     for name, law in _predicted(found).items():
@@ -179,7 +180,7 @@ def dataset(found: Found, arguments: list[str]) -> "xarray.Dataset":
     settings = found.scene.settings
     curves.attrs |= {
         "title": "latedecay simulate",
-        "provenance": json.dumps(origin(arguments, settings.inputs)),
+        "provenance": json.dumps(origin(settings.arguments, settings.inputs)),
     }
     return curves
 
@@ -192,7 +193,7 @@ def _predicted(found: Found) -> dict[str, Foreseen]:
     return {name: part for name, part in parts.items() if isinstance(part, Foreseen)}
 
 
-def summary(found: Found, arguments: list[str], started: float) -> dict[str, object]:
+def summary(found: Found, started: float) -> dict[str, object]:
     """The content of summary.json."""
     scene, settings = found.scene, found.scene.settings
     simulation: dict[str, object] = {"step": scene.steps, "diverged": found.diverged}
@@ -225,7 +226,7 @@ def summary(found: Found, arguments: list[str], started: float) -> dict[str, obj
             seed=settings.seed,
             started=started,
             threads=settings.threads,
-            arguments=arguments,
+            arguments=settings.arguments,
             inputs=settings.inputs,
         ),
     }
@@ -237,9 +238,9 @@ def _record(part: Foreseen | NoPrediction) -> dict[str, object]:
     return {"values": part.values, "model": part.model, "sem": part.sem, "claim": part.claim, "order": part.order}
 
 
-def write(found: Found, folder: Path, arguments: list[str], started: float) -> None:
+def write(found: Found, folder: Path, started: float) -> None:
     """Figure, netCDF file and, last, summary.json into folder."""
-    curves, content = dataset(found, arguments), summary(found, arguments, started)
+    curves, content = dataset(found), summary(found, started)
     with style():
         figure = draw(found)
         files.write_netcdf(folder / "simulate.nc", curves)
