@@ -1,8 +1,7 @@
 """Second moments of the residual at rest, one class per way of stepping, all asked the same two questions.
 
 ``stationary(K, eta)`` gives the moments at tangent kernel K ``(n, n)``; ``limit(K)`` the learning rate at which they
-stop being bounded. `numerics.ray_law` turns
-them into floor and drift.
+stop being bounded. `numerics.ray_law` and `numerics.manifold_law` turn them into floor and drift.
 """
 
 from dataclasses import dataclass
@@ -36,6 +35,15 @@ class Moments(Protocol):
 
     def limit(self, K: FloatArray) -> float:
         """The mean-square stability limit in eta."""
+
+
+def seen_by_drift(moments: Moments, K: FloatArray, eta: float, *, corrected: bool) -> FloatArray:
+    """The matrix ``(n, n)`` that stands for C in the drift. Raises InputError above the stability limit.
+
+    ``corrected``: the flow is that of L + (eta/4)|grad L|^2, the second-order SDE's, which adds (eta/2n)(CK + KC).
+    """
+    C = moments.stationary(K, eta).seen
+    return C + eta / (2 * len(K)) * (C @ K + K @ C) if corrected else C
 
 
 @dataclass(frozen=True)

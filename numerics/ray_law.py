@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import cumulative_trapezoid, solve_ivp
 
-from numerics.moments import Moments
+from numerics.moments import Moments, seen_by_drift
 from numerics.scalar_law import RadialManifold
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,8 +39,8 @@ class RayLaw:
     """The law of a way of stepping on a ray of minima.
 
     ``scale`` q is the learning rate at the moments per learning rate of the dynamics (flipped labels: p(1-p)),
-    ``lag`` = 1 - beta what momentum divides the drift by, ``corrected`` the second-order SDE's own potential, whose
-    (eta/4)|grad L|^2 adds (eta/2) G2, G2 = (1/n^2) tr( dK/dr (C + K^-1 C K) ).
+    ``lag`` = 1 - beta what momentum divides the drift by, ``corrected`` the second-order SDE's own potential
+    (`numerics.moments.seen_by_drift`).
     """
 
     manifold: RadialManifold
@@ -53,10 +53,8 @@ class RayLaw:
         """d ln rho / dk. Raises InputError above the stability limit."""
         K, slope, n = self.manifold.kernel(rho), self.manifold.kernel_slope(rho), self.manifold.y.size
         eta = self.scale * eta
-        C = self.moments.stationary(K, eta).seen
+        C = seen_by_drift(self.moments, K, eta, corrected=self.corrected)
         G = float(np.sum(np.linalg.solve(K, slope) * C)) / n
-        if self.corrected:
-            G += eta / 2 * float(np.sum(slope * (C + np.linalg.solve(K, C @ K)))) / n**2
         return -eta / (2 * self.lag) * G * self.manifold.log_mobility(rho)
 
     def floor(self, rho: float, eta: float) -> float:

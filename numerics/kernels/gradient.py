@@ -46,14 +46,15 @@ def drift(u, X, y, eta, corrected, plane, residual, out, moved, other):
     size, force = out.size, dot(out, out)
     if corrected and force > 0.0:
         h = 1e-5 * np.sqrt(dot(u, u) / force)
+        share = 0.25 * eta / h
         for a in range(size):
             moved[a] = u[a] + h * out[a]
         gradient(moved, X, y, plane, residual, other)
         for a in range(size):
             moved[a] = u[a] - h * out[a]
-            out[a] += 0.5 * eta * other[a] / (2.0 * h)
+            out[a] += share * other[a]
         gradient(moved, X, y, plane, residual, other)
         for a in range(size):
-            out[a] -= 0.5 * eta * other[a] / (2.0 * h)
+            out[a] -= share * other[a]
     for a in range(size):
         out[a] = -out[a]
