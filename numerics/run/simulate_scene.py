@@ -128,19 +128,29 @@ class Scene:
     @cached_property
     def stability_limit(self) -> float:
         """That of the law; where there is none, that of SGD with replacement, which the SDE does not exceed either."""
-        scale = self.choice.flip * (1 - self.choice.flip) if self.choice.noise == "flips" else 1.0
-        plain = RayLaw(self.manifold, BatchMoments(self.settings.batch, 1.0), scale, 1 - self.choice.momentum)
-        limit = plain.stability_limit(0.0, self.rho0)
+        limit = self._plain_limit(1 - self.choice.momentum)
         if isinstance(self.law, NoPrediction):
             return limit * (1 - self.choice.momentum)
         own = self.law.stability_limit(0.0, self.rho0)
         return min(own, limit) if self.choice.dynamics in ("sde", "sde2") else own
 
+    def _plain_limit(self, lag: float) -> float:
+        """That of SGD with replacement; ``lag`` is 1 - beta of heavy ball."""
+        scale = self.choice.flip * (1 - self.choice.flip) if self.choice.noise == "flips" else 1.0
+        return RayLaw(self.manifold, BatchMoments(self.settings.batch, 1.0), scale, lag).stability_limit(0.0, self.rho0)
+
+    @property
+    def _auto_eta(self) -> float:
+        """A share of the stability limit; laws of leading order want eta / (1 - beta) as small as without momentum."""
+        if self.choice.noise not in _SHARES:
+            return self.settings.eta_fraction * self.stability_limit
+        return _SHARES[self.choice.noise] * (1 - self.choice.momentum) * self._plain_limit(1.0)
+
     @cached_property
     def eta(self) -> float:
         """As given, or a share of the stability limit. Raises InputError above it, unless forced."""
         if self.settings.eta == "auto":
-            return _SHARES.get(self.choice.noise, self.settings.eta_fraction) * self.stability_limit
+            return self._auto_eta
         if self.settings.eta >= self.stability_limit and not self.settings.force:
             rule = f"exceeds the mean-square stability limit {self.stability_limit:.6g} of this dynamics"
             raise InputError("eta", self.settings.eta, rule, "lower eta, or --force to watch it diverge")
