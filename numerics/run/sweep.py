@@ -54,7 +54,8 @@ def command(
     from numerics.sweep.runner import run
 
     sweep, chosen = load(config), out or Path("out") / Path(config).stem
-    for name, value in (("workers", workers), ("time", minutes), ("shards-per-job", shards_per_job)):
+    for name, value in (("workers", workers), ("time", minutes), ("shards-per-job", shards_per_job),
+                        ("jobs-at-once", jobs_at_once)):  # fmt: skip
         if value < 1:
             raise InputError(name, value, "is below 1", "give at least 1")
     _check_names(sweep)
@@ -106,6 +107,7 @@ def _needs(sweep: "Sweep") -> int:
 
 def _engine(cluster: str | None, scheduler: str | None, workers: int, out: Path, slurm: dict[str, Any]) -> "Engine":
     from numerics.sweep import engines
+    from numerics.sweep.slurm import Slurm
 
     if cluster != "dask" and scheduler is not None:
         raise InputError("scheduler", scheduler, "has no meaning without Dask", "add --cluster dask")
@@ -118,7 +120,7 @@ def _engine(cluster: str | None, scheduler: str | None, workers: int, out: Path,
         if scheduler is None:
             raise InputError("scheduler", None, "is missing", "give the address that dask scheduler printed")
         return engines.dask(scheduler)
-    return engines.Slurm(cluster, out / ".slurm", **slurm)
+    return Slurm(cluster, out / ".slurm", **slurm)
 
 
 def _require(module: str) -> None:

@@ -16,7 +16,7 @@ from numerics.journal import Journal
 from numerics.provenance import provenance, versions
 from numerics.sweep.assemble import dataset
 from numerics.sweep.config import Sweep
-from numerics.sweep.engines import Engine
+from numerics.sweep.engines import Engine, Lost
 from numerics.sweep.figure import figure
 from numerics.sweep.shards import Shard, shards
 
@@ -105,10 +105,12 @@ def _compute(plan: Plan, book: Journal, engine: Engine, report: Report) -> None:
     report(done, len(wanted), failed)
     if not missing:
         return
-    for i, text in engine([shard.task for shard in missing]):
-        shard, result = missing[i], None if text is None else json.loads(text)
-        if result is None:
-            result = {"shard": _lost(shard), "seconds": 0.0, "versions": own}
+    for i, found in engine([shard.task for shard in missing]):
+        shard = missing[i]
+        if isinstance(found, Lost):
+            result: dict[str, Any] = {"shard": _lost(shard, found.why), "seconds": 0.0, "versions": own}
+        else:
+            result = json.loads(found)
         if result["versions"] != own:
             raise InputError("versions of a worker", canonical(result["versions"]), f"are not {canonical(own)}",
                              "install the same on all workers")  # fmt: skip
@@ -124,11 +126,8 @@ def _settled(book: Journal, key: str) -> bool:
     return entry is not None and (not entry["failed"] or book.shard(key).get("kind") == "InputError")
 
 
-def _lost(shard: Shard) -> str:
-    error = "its worker died, again and again (out of memory?)"
-    return canonical(
-        {"key": shard.key, "first": shard.first, "count": shard.count, "error": error, "kind": "WorkerLost"}
-    )
+def _lost(shard: Shard, why: str) -> str:
+    return canonical({"key": shard.key, "first": shard.first, "count": shard.count, "error": why, "kind": "WorkerLost"})
 
 
 def _failures(sweep: Sweep, data: "xarray.Dataset") -> Failures:
