@@ -54,6 +54,11 @@ class Settings(BaseModel):
     force: bool = False
 
     @property
+    def random(self) -> bool:
+        """Whether replicas differ."""
+        return True
+
+    @property
     def few(self) -> int:
         """With --small at most so many replicas."""
         return 40

@@ -3,7 +3,7 @@
 Anything else is refused in one line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import inf
 from typing import Any, ClassVar
@@ -91,6 +91,11 @@ class SimulateSettings(Settings):
     dropout: float
 
     @property
+    def random(self) -> bool:
+        """Whether replicas differ."""
+        return self.choice.random
+
+    @property
     def few(self) -> int:
         """With --small at most so many replicas."""
         return _MANY_SMALL if self.noise == "isotropic" else super().few
@@ -104,11 +109,34 @@ class SimulateSettings(Settings):
 def settings_of(given: Mapping[str, Any]) -> SimulateSettings:
     """The settings that the options ask for by name; None, or none at all, is the default. Raises InputError."""
     said = {name: value for name, value in given.items() if value is not None}
-    names = {"dynamics": said.pop("dynamics", "sgd"), "noise": said.pop("noise", None)}
+    names = {"dynamics": said.pop("dynamics", DYNAMICS[0]), "noise": said.pop("noise", None)}
     own = {name: said.pop(name, None) for name in _OWNED}
+    for name, value in own.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(name, value, "is not a number", "give one")
     chosen = choice(**names, sampling=said.pop("sampling", None), given=own)
     said.setdefault("replicas", _MANY if chosen.noise == "isotropic" else _REPLICAS)
     return validated_as(SimulateSettings, job="simulate", **asdict(chosen), **said)
+
+
+def points(given: Sequence[Mapping[str, Any]]) -> list[SimulateSettings]:
+    """The settings of many points that share a table of options: each leaves out those that play no part in it.
+
+    Raises InputError for an option that plays no part in any of them.
+    """
+    played = [{name for name in _OWNED if _plays(name, one)} for one in given]
+    idle = {*_OWNED}.difference(*played)
+    return [
+        settings_of({name: value for name, value in one.items() if name not in _OWNED or name in part | idle})
+        for one, part in zip(given, played, strict=True)
+    ]
+
+
+def _plays(option: str, given: Mapping[str, Any]) -> bool:
+    owner, defaults = _OWNED[option]
+    dynamics = given.get("dynamics", DYNAMICS[0])
+    default = {"dynamics": dynamics, "noise": _NOISE_OF[dynamics][0][0] if dynamics in DYNAMICS else None}
+    return str(given.get(owner, default[owner])) in defaults
 
 
 def choice(dynamics: str, noise: str | None, sampling: str | None, given: Mapping[str, float | None]) -> Choice:

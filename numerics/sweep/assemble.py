@@ -69,10 +69,17 @@ def join(blocks: Blocks) -> dict[str, Any]:
     point["error"] = "" if len(found) == len(blocks) else "not all blocks computed yet"
     for name in records[0]["values"]:
         values = np.concatenate([np.array(record["values"][name], float) for record in records], axis=-1)
-        point["mean"][name], point["sem"][name] = mean_and_sem(values)
+        point["mean"][name], point["sem"][name] = _moments(values)
     for name in records[0]["prediction"]:
         point["prediction"][name] = _weighted([record["prediction"][name] for record in records], weights)
     return point
+
+
+def _moments(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard error over replicas; exactly the value, and 0, where all are equal: nothing is random."""
+    mean, sem = mean_and_sem(values)
+    equal = np.all(values == values[..., :1], axis=-1)
+    return np.where(equal, values[..., 0], mean), np.where(equal, 0.0, sem)
 
 
 def _weighted(values: list[Any], weights: FloatArray) -> FloatArray:

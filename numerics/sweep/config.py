@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from numerics.errors import InputError
-from numerics.run.settings import Settings, validated
+from numerics.run.settings import Settings
 from numerics.start import generator
+from numerics.sweep.jobs import JOBS
 
-JOBS = ("phase1", "phase2", "phase3", "late-decay")
-#: settings of the jobs that a sweep may set, vary or draw
-SETTINGS = sorted({*Settings.model_fields} - {"job", "out", "threads", "first_replica"})
 #: distribution -> its parameters
 DISTRIBUTIONS = {
     "uniform": ("low", "high"),
@@ -50,16 +48,17 @@ class Sweep:
         return {name: len(values) for name, values in self.axes.items()} | random
 
     @cached_property
-    def points(self) -> list[Settings]:
-        """The settings of every point, the last dimension running fastest."""
+    def varied(self) -> list[dict[str, Any]]:
+        """What varies, at every point, the last dimension running fastest."""
         grid = [dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values())]
-        draws = [dict(zip(self.draws, values, strict=True)) for values in zip(*self.draws.values(), strict=True)] or [
-            {}
-        ]
-        return [self._point(node | draw) for node in grid for draw in draws]
+        draws = [dict(zip(self.draws, values, strict=True)) for values in zip(*self.draws.values(), strict=True)]
+        return [node | draw for node in grid for draw in draws or [{}]]
 
-    def _point(self, varied: dict[str, Any]) -> Settings:
-        return validated(**(self.fixed | varied), job=self.job, out=Path("."), threads=1)
+    @cached_property
+    def points(self) -> list[Settings]:
+        """The settings of every point."""
+        own = {"out": Path("."), "threads": 1}
+        return list(JOBS[self.job].points([self.fixed | varied | own for varied in self.varied]))
 
     @property
     def inputs(self) -> list[str]:
@@ -90,9 +89,10 @@ def parse(config: Mapping[str, Any]) -> Sweep:
     if type(block) is not int or block < 2:
         raise InputError("block", block, "is not a whole number of at least 2", "give the replicas of one shard")
     fixed, grid, random = (_table(config, name) for name in ("fixed", "grid", "random"))
-    axes = {_setting("grid", name): _values(name, given) for name, given in grid.items()}
-    draws = _draws(random)
-    fixed = {_setting("fixed", name): value for name, value in fixed.items()}
+    names = JOBS[job].names
+    axes = {_setting("grid", name, names): _values(name, given) for name, given in grid.items()}
+    draws = _draws(random, names)
+    fixed = {_setting("fixed", name, names): value for name, value in fixed.items()}
     _once([*fixed], [*axes], [*draws])
     if not axes and not draws:
         raise InputError("grid", "empty", "leaves nothing to sweep over", "vary a setting in [grid] or [random]")
@@ -108,9 +108,9 @@ def _table(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _setting(table: str, name: str) -> str:
+def _setting(table: str, name: str, names: list[str]) -> str:
     plain = name.replace("-", "_")
-    _known(table, [plain], SETTINGS)
+    _known(table, [plain], names)
     return plain
 
 
@@ -164,9 +164,9 @@ def _number(name: str, given: dict[str, Any], key: str) -> float:
     return value
 
 
-def _draws(random: dict[str, Any]) -> dict[str, list[Any]]:
+def _draws(random: dict[str, Any], names: list[str]) -> dict[str, list[Any]]:
     """name -> one value per draw. A setting's values depend on its name and the seed alone, not on the others."""
-    tables = {_setting("random", name): given for name, given in random.items() if name not in ("draws", "seed")}
+    tables = {_setting("random", name, names): given for name, given in random.items() if name not in ("draws", "seed")}
     if not random:
         return {}
     count, seed = random.get("draws"), random.get("seed")

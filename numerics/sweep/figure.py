@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SHOWN = ("rho", "train_loss", "test_loss", "final_test_loss")
+_SHOWN = ("rho", "train_loss", "fluctuation", "test_loss", "final_test_loss")
 
 
 def figure(sweep: Sweep, data: "xarray.Dataset") -> "Figure":
@@ -32,7 +32,7 @@ def _panel(ax: "Axes", data: "xarray.Dataset", name: str) -> None:
     x, y, sem = (_flat(data[key]) for key in (f"{name}_prediction", name, f"{name}_sem"))
     shown = np.isfinite(x) & np.isfinite(y)
     ax.errorbar(x[shown], y[shown], 2 * sem[shown], fmt="o", markersize=3, color=COLOURS["simulation"],
-                label="SGD ± 2 s.e.")  # fmt: skip
+                label="simulated ± 2 s.e.")  # fmt: skip
     if np.any(shown):
         ends = np.array([np.min(x[shown]), np.max(x[shown])])
         ax.plot(ends, ends, color=COLOURS["law"], label="law")

@@ -1,11 +1,13 @@
 """What a sweep keeps of a job: numbers per replica, so that blocks join exactly, and what the law predicts for them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numerics.run.report import Outcome
+if TYPE_CHECKING:
+    from numerics.run.report import Outcome
+    from numerics.run.simulate_report import Found
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -15,6 +17,7 @@ OBSERVABLES = {
     "norm": ("norm of the predictor at the end", "unit of w"),
     "train_loss": ("train loss, mean over the last quarter of the records", "unit of y squared"),
     "test_loss": ("test loss, mean over the last quarter of the records", "unit of y squared"),
+    "fluctuation": ("distance from interpolation |XF(u) - t|^2 / 2n, mean over the last quarter", "unit of y squared"),
     "diverged": ("share of the replicas that left the neighbourhood of the manifold", "1"),
     "final_test_loss": ("test loss after a decay, by branch", "unit of y squared"),
 }
@@ -27,11 +30,12 @@ RESOLVED = {
     "n": ("training rows", "1"),
     "d": ("columns", "1"),
     "decay_step": ("decay step, by branch", "step"),
+    "tau": ("standard deviation of the isotropic noise", "1"),
 }
 _SETTLED = 0.75  # of the records
 
 
-def record(outcome: Outcome) -> dict[str, Any]:
+def record(outcome: "Outcome") -> dict[str, Any]:
     """JSON-able: ``values`` and ``prediction`` by observable, ``resolved`` settings. NaN is None.
 
     A value is a list over replicas, or over branches of lists over replicas.
@@ -53,7 +57,36 @@ def record(outcome: Outcome) -> dict[str, Any]:
     return {"values": _plain(values), "prediction": _plain(prediction), "resolved": resolved}
 
 
-def _at_the_end(outcome: Outcome) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+def simulated(found: "Found") -> dict[str, Any]:
+    """The same of the job simulate. Under dropout rho is not relaxed: its minima are not on the manifold."""
+    from numerics.predictions import Foreseen
+    from numerics.run.simulate_report import drifting
+
+    scene, curves = found.scene, found.curves
+    late = scene.steps >= _SETTLED * scene.steps[-1]
+    values = {"rho": curves[drifting(scene)].values[-1]}
+    for name, curve in (("train_loss", "loss"), ("test_loss", "test_loss"), ("fluctuation", "fluctuation")):
+        values[name] = curves[curve].values[late].mean(axis=0)
+    values["diverged"] = (~np.isfinite(curves["loss"].values[-1])).astype(float)
+    prediction = {}
+    if found.prediction is not None:
+        if isinstance(found.prediction.rho, Foreseen):
+            prediction["rho"] = found.prediction.rho.values[-1]
+        if isinstance(found.prediction.floor, Foreseen):
+            prediction["fluctuation"] = found.prediction.floor.values[late].mean()
+    resolved = {
+        "eta": scene.eta,
+        "stability_limit": float(scene.stability_limit),
+        "rho0": float(scene.rho0),
+        "steps": scene.duration,
+        "n": scene.problem.n,
+        "d": scene.problem.d,
+        "tau": scene.tau,
+    }
+    return {"values": _plain(values), "prediction": _plain(prediction), "resolved": resolved}
+
+
+def _at_the_end(outcome: "Outcome") -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     simulation, law = outcome.simulation, outcome.law
     late = outcome.step >= _SETTLED * outcome.step[-1]
     values = {

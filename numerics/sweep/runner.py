@@ -132,13 +132,8 @@ def _lost(shard: Shard, why: str) -> str:
 
 def _failures(sweep: Sweep, data: "xarray.Dataset") -> Failures:
     """The settings that vary, and the error, of each point that failed."""
-    varied = [*sweep.axes, *sweep.draws]
     errors = data["error"].values.ravel().tolist()
-    return [
-        ({name: getattr(point, name) for name in varied}, error)
-        for point, error in zip(sweep.points, errors, strict=True)
-        if error
-    ]
+    return [(varied, error) for varied, error in zip(sweep.varied, errors, strict=True) if error]
 
 
 def _origin(sweep: Sweep, plan: Plan) -> dict[str, Any]:

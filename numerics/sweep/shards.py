@@ -1,6 +1,5 @@
 """A shard: one block of replicas at one point of the design. JSON text in, JSON text out, wherever it is computed."""
 
-import importlib
 import json
 import time
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ import numpy as np
 from numerics.errors import InputError
 from numerics.hashes import canonical, sha256_of_bytes, sha256_of_file
 from numerics.provenance import versions
-from numerics.run.settings import Settings, validated
-from numerics.sweep.config import JOBS, Sweep
-from numerics.sweep.observables import record
+from numerics.run.settings import Settings
+from numerics.sweep.config import Sweep
+from numerics.sweep.jobs import JOBS
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ def shards(sweep: Sweep) -> list[list[Shard]]:
 
 
 def _blocks(point: Settings, block: int, data: str | None) -> list[Shard]:
-    edges = np.linspace(0, point.replicas, max(point.replicas // block, 1) + 1).astype(int).tolist()
+    count = max(point.replicas // block, 1) if point.random else 1
+    edges = np.linspace(0, point.replicas, count + 1).astype(int).tolist()
     return [Shard(point, a, b - a, data) for a, b in pairwise(edges)]
 
 
@@ -71,16 +71,11 @@ def compute(task: str) -> str:
 def _computed(given: dict[str, Any]) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
-    from numerics.run.system import make_system
-
     settings = dict(given["settings"], replicas=given["count"], first_replica=given["first"], threads=1, out=Path("."))
     if given["path"] is not None:
         settings["data"] = given["path"]
         if sha256_of_file(Path(given["path"])) != given["data"]:
             raise InputError("data", given["path"], "changed since the sweep began", "restore it, or begin anew")
-    point = validated(**settings)
-    if point.job not in JOBS:
-        raise InputError("job", point.job, "cannot be swept", f"choose one of {', '.join(JOBS)}")
-    module = importlib.import_module(f"numerics.run.{point.job.replace('-', '_')}")
+    job = JOBS[settings.pop("job")]
     with threadpool_limits(1):
-        return record(module.run(make_system(point), lambda _: None, lambda _: None))
+        return job.record(job.points([settings])[0])

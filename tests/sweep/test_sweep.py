@@ -9,9 +9,10 @@ import xarray
 
 from numerics.check import mean_and_sem
 from numerics.errors import InputError
-from numerics.run import phase2
+from numerics.run import phase2, simulate_report
 from numerics.run.check import verify
 from numerics.run.settings import validated
+from numerics.run.simulate_scene import make_scene
 from numerics.run.sweep import status_text
 from numerics.run.system import make_system
 from numerics.sweep import config
@@ -191,6 +192,41 @@ def test_late_decay_is_swept_by_branch(tmp_path):
         assert data["final_test_loss"].dims == ("decay_factor", "branch")
         assert np.all(np.isfinite(data["final_test_loss_sem"]))
         assert np.all(data["decay_step"].diff("branch") > 0)
+
+
+SIMULATED = {
+    "job": "simulate",
+    "fixed": {**CONFIG["fixed"], "momentum": 0.5, "small": True},
+    "grid": {"dynamics": ["sgd", "momentum", "slow-law"], "sampling": ["with-replacement", "shuffle"]},
+    "random": {},
+}
+
+
+def test_any_dynamics_and_sampling_is_swept_and_blocks_join_to_the_run_of_all_replicas(tmp_path):
+    chosen = sweep(**SIMULATED)
+    assert [len(blocks) for blocks in shards(chosen)] == [2, 2, 2, 2, 1, 1]  # slow-law: nothing is random
+    digest = do(chosen, tmp_path / "one").digest
+    assert do(chosen, tmp_path / "backwards", backwards).digest == digest
+    point = chosen.points[1]
+    whole = simulate_report.compute(make_scene(point, point.choice), lambda _: None, lambda _: None)
+    with xarray.open_dataset(tmp_path / "one/sweep.nc", engine="h5netcdf") as data:
+        found = data.sel(dynamics="sgd", sampling="shuffle")
+        mean, sem = mean_and_sem(whole.curves["rho_slow"].values[-1])
+        assert (float(found["rho"]), float(found["rho_sem"])) == (mean, sem)
+        assert float(found["rho_prediction"]) == whole.prediction.rho.values[-1]
+        assert np.all(np.isfinite(data["fluctuation"]))
+        assert np.all(data["rho_sem"].sel(dynamics="slow-law") == 0)
+        assert np.isnan(data["rho_prediction"].sel(dynamics="momentum", sampling="shuffle"))
+
+
+def test_an_option_is_left_out_where_it_plays_no_part_and_refused_where_it_never_does():
+    assert [point.momentum for point in sweep(**SIMULATED).points] == [0, 0, 0.5, 0.5, 0, 0]
+    with pytest.raises(InputError, match=r"flip = 0\.1 has no meaning for noise = gaussian; leave it out"):
+        sweep(**{**SIMULATED, "fixed": {**SIMULATED["fixed"], "flip": 0.1}})
+    with pytest.raises(InputError, match="momentum = fast is not a number"):
+        sweep(**{**SIMULATED, "fixed": {"momentum": "fast"}})
+    with pytest.raises(InputError, match=r"key = momentum is unknown in \[fixed\]"):
+        sweep(fixed={"momentum": 0.5})
 
 
 def test_partial_results_are_read_while_a_sweep_is_not_done(tmp_path):
