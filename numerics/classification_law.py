@@ -36,11 +36,15 @@ def flip_law(problem: Problem, parametrization: Radial, *, flip: float, batch: i
     """The law for labels y = +-1 of `problem` flipped afresh with probability flip. Raises InputError for
     other labels.
     """
+    target, variance = flip_targets(problem, flip), flip * (1 - flip)
+    manifold = RadialManifold(parametrization, target.gram, target.y, target.norm_w_mn)
+    return FlipLaw(target, RadialLaw(manifold, batch, float(np.sqrt(1 / variance))), variance)
+
+
+def flip_targets(problem: Problem, flip: float) -> Problem:
+    """The problem with the logits at rest, y ln((1-p)/p), for labels. Raises InputError for labels other than +-1."""
     if not np.all(np.abs(problem.y) == 1):
         raise InputError("y", "other numbers", "are not labels +1 and -1", "give the sign of each label")
     if not 0 < flip < 0.5:
         raise InputError("flip", flip, "is not in (0, 1/2)", "flip some labels, fewer than half")
-    variance = flip * (1 - flip)
-    target = Problem(problem.X, problem.y * np.log((1 - flip) / flip), w_star=problem.w_star)
-    manifold = RadialManifold(parametrization, target.gram, target.y, target.norm_w_mn)
-    return FlipLaw(target, RadialLaw(manifold, batch, float(np.sqrt(1 / variance))), variance)
+    return Problem(problem.X, problem.y * np.log((1 - flip) / flip), w_star=problem.w_star)

@@ -19,13 +19,22 @@ from scipy.interpolate import PchipInterpolator
 from numerics.moments import Moments, seen_by_drift
 from numerics.ray_law import RayPath
 from numerics.schedule import Constant
-from numerics.separable_manifold import SeparableManifold, Tangent
+from numerics.separable_manifold import SeparableManifold
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 #: points of a path that are integrated to; rho and floor are interpolated between them
 _KNOTS = 33
+#: a drift that takes this many times as long as at its first speed has died down
+_PATIENCE = 100
+
+
+@dataclass(frozen=True)
+class ManifoldPath(RayPath):
+    """A `RayPath` with the predictors w ``(steps, d)``; the remainder is relative to |w|."""
+
+    w: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +53,13 @@ class ManifoldLaw:
         seen = seen_by_drift(self.moments, tangent.K, eta, corrected=self.corrected)
         return -(eta / (2 * self.lag)) * self.manifold.along(tangent, self.manifold.pull(tangent, seen))
 
-    def log_rate(self, u: FloatArray, eta: float) -> float:
-        """d ln rho / dk."""
-        return self._log_rate(self.manifold.tangent(u), self.drift(u, eta))
+    def speed(self, u: FloatArray, eta: float) -> float:
+        """|dw/dk|."""
+        return float(np.linalg.norm(self.predictor_rate(u, eta)))
 
-    def _log_rate(self, tangent: Tangent, drift: FloatArray) -> float:
-        slopes = tangent.derivatives[1 : 1 + drift.size // self.manifold.problem.d]
-        w = self.manifold.problem.null_part(tangent.derivatives[0])
-        moved = np.sum(slopes * drift.reshape(slopes.shape), axis=0)
-        return float(w @ moved / (w @ w))
+    def predictor_rate(self, u: FloatArray, eta: float) -> FloatArray:
+        """dw/dk ``(d,)``."""
+        return self.manifold.predictor_change(self.manifold.tangent(u), self.drift(u, eta))
 
     def floor(self, u: FloatArray, eta: float) -> float:
         """Mean of (1/2n)|q|^2 at rest."""
@@ -68,45 +75,48 @@ class ManifoldLaw:
         lowest = float(np.linalg.eigvalsh(self.manifold.tangent(u).K)[0]) / self.manifold.problem.n
         return max(self.lag / (self.scale * eta * lowest), 1 / self.lag)
 
-    def path(self, u0: FloatArray, eta: float, steps: IntArray) -> RayPath:
+    def path(self, u0: FloatArray, eta: float, steps: IntArray) -> ManifoldPath:
         """The law from u0 ``(p,)`` on the manifold at steps[0], at one learning rate.
 
-        The remainder in ln rho: what a relaxation time of drift amounts to, the variance of P_N w that fluctuations
-        make, and, in proportion to the path, that of the parameters, relative to |u|^2.
+        The remainder, relative to |w|: what a relaxation time of drift amounts to, the relative variance of the
+        parameters under the fluctuations, and the same in proportion to the path.
         """
         knots = np.unique(np.linspace(steps[0], steps[-1], _KNOTS).astype(np.int64))
         points = self.manifold.points(self.drift, u0, Constant(eta), knots)
-        rho = np.array([self.manifold.rho(u) for u in points])
-        floors, rates, spreads, lags, own = np.array([self._at(u, eta) for u in points]).T
-        neglected = np.abs(rates) * lags + own + cumulative_trapezoid(np.abs(rates) * spreads, knots, initial=0.0)
-        if len(knots) == 1:
-            return RayPath(steps, rho, floors, neglected)
-        curves = (PchipInterpolator(knots, values)(steps) for values in (rho, floors, neglected))
-        return RayPath(steps, *curves)
+        w = np.array([self.manifold.predictor(u) for u in points])
+        floors, speeds, lags, spreads = np.array([self._at(u, eta) for u in points]).T
+        neglected = speeds * lags + spreads + cumulative_trapezoid(speeds * spreads, knots, initial=0.0)
+        rho = np.linalg.norm(self.manifold.problem.null_part(w), axis=1)
+        curves = (_between(knots, values, steps) for values in (rho, floors, neglected, w))
+        return ManifoldPath(steps, *curves)
 
-    def _at(self, u: FloatArray, eta: float) -> tuple[float, float, float, float, float]:
-        """Floor, d ln rho/dk, variance of u over |u|^2, relaxation time, what fluctuations add to ln rho."""
-        tangent = self.manifold.tangent(u)
-        C = self.moments.stationary(tangent.K, self.scale * eta).covariance
-        spread = float(np.trace(np.linalg.solve(tangent.K, C)) / (u @ u))
-        rate = self._log_rate(tangent, self.drift(u, eta))
-        floor = float(np.trace(C) / (2 * len(C)))
-        return floor, rate, spread, self.relaxation(u, eta), self.manifold.rho_spread(tangent, C)
+    def _at(self, u: FloatArray, eta: float) -> tuple[float, float, float, float]:
+        """Floor, |dw/dk|/|w|, relaxation time, variance of u over |u|^2."""
+        K = self.manifold.kernel(u)
+        C = self.moments.stationary(K, self.scale * eta).covariance
+        spread = float(np.trace(np.linalg.solve(K, C)) / (u @ u))
+        speed = self.speed(u, eta) / float(np.linalg.norm(self.manifold.predictor(u)))
+        return float(np.trace(C) / (2 * len(C))), speed, self.relaxation(u, eta), spread
 
-    def steps_until(self, share: float, u0: FloatArray, eta: float) -> float:
-        """Steps until rho has come to a share of its start, or has stopped falling so that it never will: infinite."""
-        target = share * self.manifold.rho(u0)
-        rate = self.log_rate(u0, eta)
-        if rate >= 0:
+    def steps_until_moved(self, share: float, u0: FloatArray, eta: float) -> float:
+        """Steps until w has moved by a share of |w|; infinite where its speed dies down before."""
+        w0 = self.manifold.predictor(u0)
+        size = float(np.linalg.norm(w0))
+        speed = self.speed(u0, eta)
+        if speed == 0:
             return float("inf")
 
-        def reached(_: float, u: FloatArray) -> float:
-            return self.manifold.rho(u) - target
+        def arrived(_: float, u: FloatArray) -> float:
+            return float(np.linalg.norm(self.manifold.predictor(u) - w0)) - share * size
 
-        reached.terminal = True  # type: ignore[attr-defined]
-        horizon = 30 * float(np.log(1 / share)) / -rate
-        atol = 1e-6 * float(np.linalg.norm(u0))
+        arrived.terminal = True  # type: ignore[attr-defined]
+        horizon, atol = _PATIENCE * share * size / speed, 1e-6 * float(np.linalg.norm(u0))
         found = solve_ivp(
-            lambda _, u: self.drift(u, eta), (0, horizon), u0, events=reached, method="RK45", rtol=1e-4, atol=atol
+            lambda _, u: self.drift(u, eta), (0, horizon), u0, events=arrived, method="RK45", rtol=1e-4, atol=atol
         )
         return float(found.t[-1]) if found.t_events[0].size else float("inf")
+
+
+def _between(knots: IntArray, values: FloatArray, steps: IntArray) -> FloatArray:
+    """Values ``(knots, ...)`` at steps in between, monotone where they are."""
+    return np.asarray(PchipInterpolator(knots, values)(steps) if len(knots) > 1 else values)

@@ -14,6 +14,8 @@ from scipy.integrate import solve_ivp
 
 from numerics.problem import Problem
 from numerics.scalar_law import RadialManifold
+from numerics.specialise import specialise
+from theory.parametrization import Parametrization
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -51,32 +53,34 @@ def isotropic_rates(
 
 @dataclass(frozen=True)
 class AveragedPath:
-    """rho ``(times,)`` and train loss without masks ``(times,)``."""
+    """Predictors w ``(times, d)``, their rho and train loss without masks ``(times,)``."""
 
+    w: FloatArray
     rho: FloatArray
     loss: FloatArray
 
 
 def dropout_path(
-    manifold: RadialManifold, problem: Problem, u: FloatArray, *, dropout: float, times: FloatArray
+    problem: Problem, parametrization: Parametrization, u: FloatArray, *, dropout: float, times: FloatArray
 ) -> AveragedPath:
-    """Gradient flow from u ``(d,)`` of the loss averaged over masks of the inputs, what SGD does as eta -> 0.
+    """Gradient flow from u ``(p,)`` of the loss averaged over masks of the inputs, what SGD does as eta -> 0.
 
     An entry kept with probability k = 1 - dropout and divided by k has variance x^2 dropout/k, so that the mean loss is
     L + (dropout/k)/(2n) sum_j (sum_i x_ij^2) w_j^2 (Wager, Wang, Liang 2013). Nothing stops it on the minima of L.
     """
-    X, y, n = problem.X, problem.y, problem.n
+    X, y, n, shape = problem.X, problem.y, problem.n, specialise("gradient", parametrization)
     weights = dropout / (1 - dropout) / n * np.sum(X**2, axis=0)
+    w, out = np.empty(problem.d), np.empty(u.size)
 
     def velocity(_: float, v: FloatArray) -> FloatArray:
-        r = float(np.linalg.norm(v))
-        level, slope = manifold.gain(r), manifold.gain(r, 1)
-        pull = X.T @ (X @ (level * v) - y) / n + weights * level * v
-        return np.asarray(-(level * pull + slope / r * (v @ pull) * v))
+        shape.predict(v, np.inf, w)
+        shape.pull(v, X.T @ (X @ w - y) / n + weights * w, out)
+        return -out
 
     atol = 1e-10 * float(np.linalg.norm(u))
     found = solve_ivp(velocity, (times[0], times[-1]), u, method="LSODA", t_eval=times, rtol=1e-8, atol=atol)
     if not found.success:
         raise ArithmeticError(f"the averaged flow could not be integrated: {found.message}")
-    w = np.array([manifold.gain(float(np.linalg.norm(v))) * v for v in found.y.T])
-    return AveragedPath(np.linalg.norm(problem.null_part(w), axis=1), problem.train_loss(w))
+    along = np.empty((len(times), problem.d))
+    shape.predictors(np.ascontiguousarray(found.y.T), along)
+    return AveragedPath(along, np.linalg.norm(problem.null_part(along), axis=1), problem.train_loss(along))

@@ -57,6 +57,10 @@ class RayLaw:
         G = float(np.sum(np.linalg.solve(K, slope) * C)) / n
         return -eta / (2 * self.lag) * G * self.manifold.log_mobility(rho)
 
+    def speed(self, rho: float, eta: float) -> float:
+        """|d ln rho / dk|."""
+        return abs(self.log_rate(rho, eta))
+
     def floor(self, rho: float, eta: float) -> float:
         """Mean of (1/2n)|q|^2 at rest."""
         K = self.manifold.kernel(rho)

@@ -74,6 +74,15 @@ class SeparableManifold:
         """w = F(u) ``(d,)``."""
         return np.asarray(self.tangent(u).derivatives[0])
 
+    def predictor_change(self, tangent: Tangent, v: FloatArray) -> FloatArray:
+        """J v ``(d,)``: the change of w when u changes by v ``(p,)``."""
+        slopes = tangent.derivatives[1 : 1 + self._factors]
+        return np.asarray(np.sum(slopes * v.reshape(slopes.shape), axis=0))
+
+    def kernel(self, u: FloatArray) -> FloatArray:
+        """K ``(n, n)`` at u."""
+        return self.tangent(u).K
+
     def rho(self, u: FloatArray) -> float:
         """|P_N F(u)|."""
         return float(np.linalg.norm(self.problem.null_part(self.predictor(u))))

@@ -10,7 +10,7 @@ from numerics.check import Check, Margin, critical_value, mean_and_sem
 from numerics.dynamics import Variant, VariantSGD, compact, trajectory
 from numerics.dynamics.variant import LabelNoise, Sampling
 from numerics.plotting import COLOURS, letter, markers, new_figure
-from numerics.predictions import NoPrediction, Request, ray_law
+from numerics.predictions import NoPrediction, Request, law_of
 from numerics.ray_law import RayPath
 from numerics.run.radial_system import RadialSystem
 from numerics.schedule import Constant
@@ -92,7 +92,7 @@ def _law(base: RadialSystem, kind: Kind, steps: IntArray) -> RayPath:
     request = Request(
         dynamics="sgd", noise=kind.label, sampling=kind.sampling, batch=settings.batch, sigma=settings.sigma
     )
-    law = ray_law(request, base.manifold)
+    law = law_of(request, base.manifold)
     assert not isinstance(law, NoPrediction)
     return law.path(base.rho0, base.eta, steps)
 

@@ -11,7 +11,8 @@ LAYERS = ("theory", "numerics", "verify", "paper_figs")
 
 LAWS = {f"{layer}.{stem}" for layer in ("theory", "numerics") for stem in ("slow_law", "scalar_law", "noise_floor")}
 LAWS |= {"theory.selection", "theory.sampling", "theory.momentum", "numerics.networks.law", "numerics.noise_laws"}
-LAWS |= {f"numerics.{stem}" for stem in ("moments", "ray_law", "epoch_law", "momentum_law", "sde_law", "predictions")}
+LAWS |= {"numerics.predictions"}
+LAWS |= {f"numerics.{stem}" for stem in ("moments", "ray_law", "manifold_law", "epoch_law", "momentum_law", "sde_law")}
 SIMULATORS = {"numerics.sgd", "numerics.dynamics", "numerics.kernels", "numerics.networks.train", "numerics.device"}
 
 # These run the package's own generated text; nothing else may.

@@ -6,8 +6,8 @@ every noise model; `sde` the stochastic differential equation, by Euler-Maruyama
 """
 
 from numerics.dynamics.flow import GradientFlow
-from numerics.dynamics.protocol import Dynamics, compact, trajectory
-from numerics.dynamics.sde import EulerMaruyama, WeakSecondOrder
+from numerics.dynamics.protocol import Dynamics, Watched, compact, trajectory
+from numerics.dynamics.sde import EulerMaruyama, PlaneEulerMaruyama, WeakSecondOrder
 from numerics.dynamics.variant import LABEL_NOISE, SAMPLINGS, Variant, VariantSGD
 
 __all__ = [
@@ -16,8 +16,10 @@ __all__ = [
     "Dynamics",
     "EulerMaruyama",
     "GradientFlow",
+    "PlaneEulerMaruyama",
     "Variant",
     "VariantSGD",
+    "Watched",
     "WeakSecondOrder",
     "compact",
     "trajectory",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
-from numerics.dynamics.protocol import View
+from numerics.dynamics.protocol import observed, predictors
 from numerics.problem import Problem
 from numerics.sgd import Noise
 from numerics.specialise import specialise
@@ -55,6 +55,10 @@ class GradientFlow:
             end = solve_ivp(velocity, (0.0, float(np.sum(etas))), u, method="LSODA", rtol=_RTOL, atol=atol)
             u[:] = end.y[:, -1] if end.success else np.nan
 
+    def predictor(self, states: FloatArray) -> FloatArray:
+        """w ``(R, d)``."""
+        return predictors(self.parametrization, states, self.problem.d)
+
     def observe(self, states: FloatArray) -> dict[str, FloatArray]:
         """`numerics.dynamics.protocol.OBSERVABLES`."""
-        return View(self.problem, self.parametrization, np.asarray(self.problem.y))(states)
+        return observed(self.problem, self.parametrization, states, np.asarray(self.problem.y))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: name -> what it is, and its unit, of what every dynamics observes; nu and r where the parametrization is radial
+#: name -> what it is, and its unit, of what every dynamics observes; nu and r where the
+#: parametrization is radial, progress where a way is given
 OBSERVABLES = {
     "loss": ("train loss, of clean labels", "unit of y squared; 1 for cross-entropy"),
     "fluctuation": ("|X F(u) - t|^2 / 2n, t the labels or, under flips, the logits at rest", "unit of t squared"),
@@ -27,6 +28,7 @@ OBSERVABLES = {
     "rho": ("distance from the minimum-norm interpolator along ker X, |P_N w|", "unit of w"),
     "nu": ("|P_N u|", "unit of u"),
     "r": ("|u|", "unit of u"),
+    "progress": ("share of a given straight way that F(u) has come", "1"),
 }
 
 
@@ -51,6 +53,29 @@ class Dynamics(Protocol):
         """`OBSERVABLES` of states, each ``(R,)``."""
 
 
+class Predicting(Dynamics, Protocol):
+    """A dynamics whose states stand for predictors."""
+
+    def predictor(self, states: FloatArray) -> FloatArray:
+        """w = F(u) ``(R, d)`` of states."""
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A dynamics that observes progress as well, ``share`` being that of a way as a function of w ``(R, d)``."""
+
+    dynamics: Predicting
+    share: Callable[[FloatArray], FloatArray]
+
+    def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
+        """See `numerics.sgd.Model`."""
+        self.dynamics.advance(states, replicas, etas, noise, first_step)
+
+    def observe(self, states: FloatArray) -> dict[str, FloatArray]:
+        """`OBSERVABLES`."""
+        return {**self.dynamics.observe(states), "progress": self.share(self.dynamics.predictor(states))}
+
+
 def trajectory(
     dynamics: Dynamics,
     u: FloatArray,
@@ -62,16 +87,17 @@ def trajectory(
     threads: int,
     tick: Callable[[int], Any] = lambda _: None,
     first: int = 0,
+    watched: Watched | None = None,
 ) -> "xarray.Dataset":
     """`OBSERVABLES` ``(step, replica)`` of any dynamics from u ``(p,)`` at increasing step numbers.
 
     One replica where nothing is random; ``first`` is its number, or that of the first of several, where they are part
-    of an ensemble. NaN after a replica has diverged.
+    of an ensemble. ``watched``: the same dynamics with a way to watch. NaN after a replica has diverged.
     """
     import xarray
 
     states = dynamics.start(u, replicas if dynamics.random else 1)
-    table = simulate(dynamics, states, schedule, steps, noise=noise, threads=threads, tick=tick, first=first)
+    table = simulate(watched or dynamics, states, schedule, steps, noise=noise, threads=threads, tick=tick, first=first)
     variables: dict[str, Any] = {
         name: (("step", "replica"), table[name], {"long_name": long_name, "units": units})
         for name, (long_name, units) in OBSERVABLES.items()
@@ -82,30 +108,28 @@ def trajectory(
     return xarray.Dataset(variables, coordinates, attributes)
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """Observables of u ``(R, p)``. ``targets (n,)``: the logits at rest under flips, else the labels."""
+def predictors(parametrization: Parametrization, u: FloatArray, d: int) -> FloatArray:
+    """w = F(u) ``(R, d)`` of u ``(R, p)``."""
+    w = np.empty((len(u), d))
+    specialise("gradient", parametrization).predictors(np.ascontiguousarray(u), w)
+    return w
 
-    problem: Problem
-    parametrization: Parametrization
-    targets: FloatArray
-    classify: bool = False
 
-    def __call__(self, u: FloatArray) -> dict[str, FloatArray]:
-        """`OBSERVABLES`, each ``(R,)``."""
-        problem, w = self.problem, np.empty((len(u), self.problem.d))
-        specialise("gradient", self.parametrization).predictors(np.ascontiguousarray(u), w)
-        residual = w @ problem.X.T - self.targets
-        found = {
-            "loss": cross_entropy(problem, w) if self.classify else problem.train_loss(w),
-            "fluctuation": np.asarray(0.5 * np.mean(residual**2, axis=1)),
-            "test_loss": problem.test_loss(w),
-            "rho": np.linalg.norm(problem.null_part(w), axis=1),
-        }
-        if isinstance(self.parametrization, Radial):
-            found["nu"] = np.linalg.norm(problem.null_part(u), axis=1)
-            found["r"] = np.linalg.norm(u, axis=1)
-        return found
+def observed(
+    problem: Problem, parametrization: Parametrization, u: FloatArray, targets: FloatArray, *, classify: bool = False
+) -> dict[str, FloatArray]:
+    """`OBSERVABLES`, each ``(R,)``, of u ``(R, p)``; ``targets (n,)`` are logits at rest under flips, else labels."""
+    w = predictors(parametrization, u, problem.d)
+    residual = w @ problem.X.T - targets
+    found = {
+        "loss": cross_entropy(problem, w) if classify else problem.train_loss(w),
+        "fluctuation": np.asarray(0.5 * np.mean(residual**2, axis=1)),
+        "test_loss": problem.test_loss(w),
+        "rho": np.linalg.norm(problem.null_part(w), axis=1),
+    }
+    if isinstance(parametrization, Radial):
+        found |= {"nu": np.linalg.norm(problem.null_part(u), axis=1), "r": np.linalg.norm(u, axis=1)}
+    return found
 
 
 def cross_entropy(problem: Problem, w: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics import streams
-from numerics.dynamics.protocol import View
+from numerics.dynamics.protocol import observed, predictors
 from numerics.errors import InputError
 from numerics.kernels import rows
 from numerics.problem import Problem
@@ -109,12 +109,13 @@ class VariantSGD:
         limit = DIVERGED * self.scale
         self.kernel.advance(states, replicas, *data, *draws, *terms, limit, key, streams.PURPOSES["sgd"], first_step)
 
+    def predictor(self, states: FloatArray) -> FloatArray:
+        """w ``(R, d)``."""
+        return predictors(self.parametrization, states[:, : states.shape[1] // 2], self.problem.d)
+
     def observe(self, states: FloatArray) -> dict[str, FloatArray]:
         """`numerics.dynamics.protocol.OBSERVABLES`; the loss is that of clean labels."""
-        return self._view(states[:, : states.shape[1] // 2])
-
-    @cached_property
-    def _view(self) -> View:
-        y, flip = self.problem.y, self.variant.flip
+        y, flip = np.asarray(self.problem.y), self.variant.flip
         targets = y * np.log((1 - flip) / flip) if flip else y
-        return View(self.problem, self.parametrization, targets, flip is not None)
+        u = states[:, : states.shape[1] // 2]
+        return observed(self.problem, self.parametrization, u, targets, classify=flip is not None)

@@ -36,7 +36,7 @@ class SeparableSystem(System):
     def u0(self) -> FloatArray:
         """Parameters ``(p,)`` of w_mn + rho0 zhat."""
         w = start.on_manifold(self.problem, self.rho0, self.direction)
-        return self.law.onto_manifold(_separable_start(self.parametrization, w, self.settings.depth))
+        return self.law.onto_manifold(separable_start(self.parametrization, w, self.settings.depth))
 
     @cached_property
     def stability_limit(self) -> float:
@@ -55,7 +55,7 @@ class SeparableSystem(System):
     def random_states(self) -> FloatArray:
         """Every replica at one random start with |w| = rho0, off the manifold."""
         w = start.random_start(self.problem, self.rho0, self.settings.seed)
-        return self.model.start(_separable_start(self.parametrization, w, self.settings.depth), self.settings.replicas)
+        return self.model.start(separable_start(self.parametrization, w, self.settings.depth), self.settings.replicas)
 
     def flow(self, state: FloatArray, times: FloatArray) -> Flow:
         """Gradient flow from one replica's state."""
@@ -108,7 +108,7 @@ class SeparableSystem(System):
         return "C5: another implicit bias: the flattest point is not the minimum-norm one in general"
 
 
-def _separable_start(parametrization: Coordinatewise | DiagonalNetwork, w: FloatArray, depth: float) -> FloatArray:
+def separable_start(parametrization: Coordinatewise | DiagonalNetwork, w: FloatArray, depth: float) -> FloatArray:
     """u ``(p,)`` with F(u) = w: the balanced factors of a diagonal network, or the inverse of f."""
     if parametrization.name == "diagonal-product":
         return start.diagonal_product_from_predictor(w)

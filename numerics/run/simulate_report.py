@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numerics import files
 from numerics.check import Check, Margin, critical_value, mean_and_sem, table
-from numerics.dynamics import trajectory
+from numerics.dynamics import Watched, trajectory
 from numerics.plotting import COLOURS, binned, letter, new_figure, points, style
 from numerics.predictions import Foreseen, NoPrediction, Prediction, foresee
 from numerics.provenance import origin, provenance
@@ -58,6 +58,7 @@ def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any
         prediction = foresee(scene.request, scene.manifold, scene.minima, scene.u, eta=scene.eta, steps=steps)
     begin(scene.duration * substeps)
     _, u = scene.coordinates
+    way = prediction.way if prediction else None
     curves = trajectory(
         dynamics,
         u,
@@ -68,25 +69,21 @@ def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any
         threads=settings.threads,
         tick=tick,
         first=settings.first_replica,
+        watched=Watched(dynamics, way.share) if way else None,  # type: ignore[arg-type]
     ).assign_coords(step=("step", steps, {"long_name": "steps of SGD", "units": "step"}))
-    slow = np.abs(scene.manifold.relaxed(curves["nu"].values, curves["r"].values))
-    name = "rho after relaxation onto the manifold of minima by gradient flow"
-    curves["rho_slow"] = (("step", "replica"), slow, {"long_name": name, "units": "unit of w"})
+    curves = scene.relaxed(curves)
     return Found(scene, curves, prediction, [] if prediction is None else _checks(scene, curves, prediction))
-
-
-def drifting(scene: Scene) -> str:
-    """Which distance the prediction speaks of: that after relaxation, but where the minima are not on the manifold."""
-    return "rho" if scene.choice.noise == "dropout" else "rho_slow"
 
 
 def _checks(scene: Scene, curves: "xarray.Dataset", prediction: Prediction) -> list[Check]:
     found: list[Check] = []
     replicas = curves.sizes["replica"]
-    critical = critical_value(len(_SHARES) + 2, replicas) if scene.choice.random else 0.0
-    if isinstance(prediction.rho, Foreseen):
-        indices = [int(np.searchsorted(scene.steps, share * scene.steps[-1])) for share in _SHARES]
-        found += [_rho_check(scene, curves, prediction.rho, i, critical) for i in indices]
+    indices = [int(np.searchsorted(scene.steps, share * scene.steps[-1])) for share in _SHARES]
+    named = {scene.drifting: prediction.rho, "progress": prediction.progress}
+    laws = {name: law for name, law in named.items() if isinstance(law, Foreseen)}
+    critical = critical_value(max(len(laws), 1) * len(_SHARES) + 2, replicas) if scene.choice.random else 0.0
+    for name, law in laws.items():
+        found += [_drift_check(scene, curves, name, law, i, critical) for i in indices]
     if isinstance(prediction.floor, Foreseen):
         found.append(_floor_check(scene, curves, prediction.floor, critical))
     if prediction.spread is not None:
@@ -100,13 +97,14 @@ def _moments(scene: Scene, values: FloatArray) -> tuple[float, float]:
     return float(mean), float(sem) if scene.choice.random else 0.0
 
 
-def _rho_check(scene: Scene, curves: "xarray.Dataset", law: Foreseen, i: int, critical: float) -> Check:
-    mean, sem = _moments(scene, curves[drifting(scene)].values[i])
+def _drift_check(scene: Scene, curves: "xarray.Dataset", name: str, law: Foreseen, i: int, critical: float) -> Check:
+    mean, sem = _moments(scene, curves[name].values[i])
     predicted, model = float(law.values[i]), float(law.model[i])
     margin = Margin(1e-6 * predicted, model * predicted, RHO_RESOLUTION * predicted)
     held = {"next terms of the law small": model < LARGEST_MODEL}
     error = float(np.hypot(sem, law.sem * predicted))
-    quantity = f"rho at step {scene.steps[i]:,}"
+    shown = "share of the way" if name == "progress" else "rho"
+    quantity = f"{shown} at step {scene.steps[i]:,}"
     return Check(law.claim, quantity, predicted, mean, error, margin, critical, held)
 
 
@@ -162,8 +160,8 @@ def text(found: Found) -> str:
     c, problem = scene.choice, scene.problem
     share = scene.eta / scene.stability_limit
     line = (
-        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, radial depth {settings.depth:g}; {c.dynamics}, "
-        f"{c.noise}, {c.sampling}; eta = {scene.eta:.4g} ({share:.0%} of the stability limit), "
+        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.parametrization} depth {settings.depth:g}; "
+        f"{c.dynamics}, {c.noise}, {c.sampling}; eta = {scene.eta:.4g} ({share:.0%} of the stability limit), "
         f"B = {settings.batch}, rho0 = {scene.rho0:.4g}, {scene.duration:,} steps x "
         f"{found.curves.sizes['replica']} replicas\n"
     )
@@ -189,7 +187,8 @@ def _predicted(found: Found) -> dict[str, Foreseen]:
     """Observable -> its prediction."""
     if found.prediction is None:
         return {}
-    parts = {drifting(found.scene): found.prediction.rho, "fluctuation": found.prediction.floor}
+    law = found.prediction
+    parts = {found.scene.drifting: law.rho, "progress": law.progress, "fluctuation": law.floor}
     return {name: part for name, part in parts.items() if isinstance(part, Foreseen)}
 
 
@@ -197,15 +196,19 @@ def summary(found: Found, started: float) -> dict[str, object]:
     """The content of summary.json."""
     scene, settings = found.scene, found.scene.settings
     simulation: dict[str, object] = {"step": scene.steps, "diverged": found.diverged}
-    for name in ("loss", "fluctuation", "test_loss", "rho", "rho_slow"):
+    for name in ("loss", "fluctuation", "test_loss", "rho", "rho_slow", "progress"):
+        if name not in found.curves:
+            continue
         simulation[f"{name}_mean"], simulation[f"{name}_sem"] = mean_and_sem(found.curves[name].values)
-    parts = {} if found.prediction is None else {"floor": found.prediction.floor, "rho": found.prediction.rho}
+    law = found.prediction
+    parts = {} if law is None else {"floor": law.floor, "rho": law.rho, "progress": law.progress}
     return {
         "job": "simulate",
         "problem": {
             "name": scene.problem.name,
             "n": scene.problem.n,
             "d": scene.problem.d,
+            "parametrization": settings.parametrization,
             "depth": settings.depth,
             "norm_w_mn": scene.minima.norm_w_mn,
             "stability_limit_eta": scene.stability_limit,
@@ -218,7 +221,7 @@ def summary(found: Found, started: float) -> dict[str, object]:
             "rho0": scene.rho0,
             "steps": scene.duration,
         },
-        "prediction": {name: _record(part) for name, part in parts.items()},
+        "prediction": {name: _record(part) for name, part in parts.items() if part},
         "simulation": simulation,
         "checks": [check.record() for check in found.checks],
         "notes": notes(found),
@@ -252,7 +255,7 @@ def draw(found: Found) -> "Figure":
     """rho, the fluctuation at its floor and the test loss against steps: simulation as points, law as line."""
     figure, axes = new_figure(1, 3, width=9.6, height=3.0)
     parts = found.prediction
-    _panel(axes[0], found, drifting(found.scene), None if parts is None else parts.rho)
+    _panel(axes[0], found, found.scene.drifting, None if parts is None else parts.rho)
     axes[0].set_title("distance from the minimum-norm solution")
     axes[0].set_ylabel(r"$\rho = |P_N w|$")
     _panel(axes[1], found, "fluctuation", None if parts is None else parts.floor)

@@ -11,7 +11,7 @@ from numerics.errors import InputError
 from numerics.moments import BatchMoments, MomentumMoments
 from numerics.noise_floor import Fluctuations, without_replacement
 from numerics.noise_laws import dropout_path
-from numerics.predictions import NoPrediction, Request, ray_law
+from numerics.predictions import NoPrediction, Request, law_of
 from numerics.ray_law import RayLaw
 from numerics.scalar_law import RadialLaw
 from numerics.schedule import Constant, StepDecay
@@ -106,7 +106,7 @@ def test_the_slow_law_as_a_dynamics_is_the_law_through_a_decay(setup):
     reduced, schedule = setup.problem.reduced(setup.direction), StepDecay(setup.eta, 20_000, 10.0)
     steps = np.array([0, 10_000, 20_000, 40_000])
     table = trajectory(
-        SlowLaw(law, reduced, setup.eta), reduced.coordinates(setup.u0), schedule, steps,
+        SlowLaw(law, setup.eta, reduced), reduced.coordinates(setup.u0), schedule, steps,
         noise=Noise(1, 0.0, 0), replicas=9, threads=1,
     )  # fmt: skip
     want = RadialLaw(setup.manifold, setup.batch, setup.sigma).path(setup.rho0, schedule, steps)
@@ -127,7 +127,7 @@ def test_dropouts_averaged_flow_descends_the_loss_averaged_over_every_mask():
         return weights @ np.mean((outputs - problem.y) ** 2, axis=1) / 2
 
     gradient = np.array([(mean_loss(u + h) - mean_loss(u - h)) / 2e-5 for h in 1e-5 * np.eye(4)])
-    path = dropout_path(setup.manifold, problem, u, dropout=p, times=np.array([0.0, t]))
+    path = dropout_path(problem, setup.parametrization, u, dropout=p, times=np.array([0.0, t]))
     want = np.linalg.norm(problem.null_part(oracle.predictor(u - t * gradient, 2.0)))
     assert (path.rho[1] - path.rho[0]) / (want - path.rho[0]) == pytest.approx(1, rel=1e-3)
 
@@ -141,6 +141,6 @@ def test_dropouts_averaged_flow_descends_the_loss_averaged_over_every_mask():
 )
 def test_where_there_is_no_law_it_is_said_why(setup, changes, why):
     asked = {"dynamics": "sgd", "noise": "gaussian", "sampling": "with-replacement", "batch": 1, "sigma": 0.1}
-    found = ray_law(Request(**{**asked, **changes}), setup.manifold)
+    found = law_of(Request(**{**asked, **changes}), setup.manifold)
     assert isinstance(found, NoPrediction)
     assert why in found.why
