@@ -60,11 +60,10 @@ def record(outcome: "Outcome") -> dict[str, Any]:
 def simulated(found: "Found") -> dict[str, Any]:
     """The same of the job simulate. Under dropout rho is not relaxed: its minima are not on the manifold."""
     from numerics.predictions import Foreseen
-    from numerics.run.simulate_report import drifting
 
     scene, curves = found.scene, found.curves
     late = scene.steps >= _SETTLED * scene.steps[-1]
-    values = {"rho": curves[drifting(scene)].values[-1]}
+    values = {"rho": curves[scene.drifting].values[-1]}
     for name, curve in (("train_loss", "loss"), ("test_loss", "test_loss"), ("fluctuation", "fluctuation")):
         values[name] = curves[curve].values[late].mean(axis=0)
     values["diverged"] = (~np.isfinite(curves["loss"].values[-1])).astype(float)
