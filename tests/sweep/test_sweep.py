@@ -16,7 +16,7 @@ from numerics.run.simulate_scene import make_scene
 from numerics.run.sweep import status_text
 from numerics.run.system import make_system
 from numerics.sweep import config
-from numerics.sweep.engines import local
+from numerics.sweep.engines import Lost, local
 from numerics.sweep.shards import compute, shards
 from tests.sweep.small import CONFIG, do, sweep
 
@@ -149,7 +149,7 @@ def test_a_point_that_fails_is_named_and_does_not_sink_the_rest(tmp_path):
 
 def test_a_shard_whose_worker_died_is_tried_again_at_the_next_call(reference, tmp_path):
     def dying(tasks):
-        yield from ((i, None if i == 2 else compute(task)) for i, task in enumerate(tasks))
+        yield from ((i, Lost() if i == 2 else compute(task)) for i, task in enumerate(tasks))
 
     found = do(sweep(), tmp_path, dying)
     assert [error for _, error in found.failures] == ["its worker died, again and again (out of memory?)"]
