@@ -32,6 +32,8 @@ _HOPELESS = 10
 #: what `squeue` calls a job that has ended; one it does not know has, too
 _ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
           "REVOKED", "TIMEOUT"}  # fmt: skip
+#: how sbatch says that the controller does not answer
+_AWAY = re.compile("Unable to contact slurm controller|Socket timed out|Connection refused|Zero Bytes")
 _EXCEPTION = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception)): (.*)$", re.MULTILINE)
 
 
@@ -145,9 +147,10 @@ class _Run:
         """Fill the queue up; in portions, since Slurm prefers few large arrays."""
         room = min(self.asked.at_once - len(self.running), _ARRAY)
         if self.waiting and room >= min(len(self.waiting), -(-self.asked.at_once // 4)):
-            groups, self.waiting = self.waiting[:room], self.waiting[room:]
+            groups = self.waiting[:room]
             jobs = self.queue.submitted([[self.tasks[i] for i in group] for group in groups], str(self.folder))
-            self.running += [_Job(group, job) for group, job in zip(groups, jobs, strict=True)]
+            self.running += [_Job(group, job) for group, job in zip(groups, jobs, strict=False)]
+            self.waiting = self.waiting[len(jobs) :]
 
     def _collected(self) -> Results:
         """What has been computed since the last look. A damaged file is as good as none."""
@@ -200,7 +203,7 @@ class _Queue:
     """Slurm's queue: one name for all jobs of a folder, by which they are asked for and cancelled."""
 
     def __init__(self, asked: Slurm) -> None:
-        self.asked, self.looked = asked, 0.0
+        self.asked, self.looked, self.reached = asked, 0.0, False
         self.name = f"latedecay-{sha256_of_bytes(str(asked.folder.resolve()).encode())[:12]}"
         self.executor = self._executor()
 
@@ -221,15 +224,19 @@ class _Queue:
                 "slurm_partition": asked.partition, "slurm_signal_delay_s": 1}  # fmt: skip
 
     def submitted(self, groups: list[list[str]], folder: str) -> list[Any]:
-        """The jobs of an array. Raises InputError with what sbatch says."""
+        """The jobs of an array; none where Slurm went away after the first. Raises InputError with what sbatch says."""
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         self.looked = time.monotonic()  # a look from before knows nothing of them
         try:
             with redirect_stderr(StringIO()):
-                return list(self.executor.map_array(compute_all, groups, [folder] * len(groups)))
+                jobs = list(self.executor.map_array(compute_all, groups, [folder] * len(groups)))
+            self.reached = True
+            return jobs
         except (FailedJobError, FailedSubmissionError) as error:
             said = " ".join(str(error).split()).removeprefix("sbatch: error: ")
+            if self.reached and _AWAY.search(said):
+                return []
             rule = f"refused {len(groups)} jobs ({said})"
             raise InputError("cluster", "slurm", rule, "see --partition, --time, --memory, --jobs-at-once") from None
 

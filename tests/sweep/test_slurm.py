@@ -23,11 +23,14 @@ TASKS = [f"task {i}" for i in range(20)]
 class Played:
     """A queue whose jobs run when somebody asks for their states; ``fate(tasks)`` says what becomes of a job."""
 
-    def __init__(self, fate, silent):
-        self.fate, self.silent = fate, silent
+    def __init__(self, fate, silent, away):
+        self.fate, self.silent, self.away = fate, silent, away
         self.jobs, self.at_once, self.calls = [], 0, []
 
     def submitted(self, groups, folder):
+        if self.away:
+            self.away -= 1
+            return []
         self.jobs += [SimpleNamespace(job_id=f"{len(self.jobs)}_{i}", group=group, folder=folder, state="PENDING",
                                       paths=SimpleNamespace(stderr=Path(folder).parent / f"{len(self.jobs)}_{i}.err"))
                       for i, group in enumerate(groups)]  # fmt: skip
@@ -61,8 +64,8 @@ def play(monkeypatch, tmp_path):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
-    def run(fate, tasks=TASKS, silent=0, **asked):
-        queue = Played(fate, silent)
+    def run(fate, tasks=TASKS, silent=0, away=0, **asked):
+        queue = Played(fate, silent, away)
         monkeypatch.setattr(slurm, "_Queue", lambda _: queue)
         engine = Slurm("slurm", tmp_path / ".slurm", minutes=1, **{"per_job": 4, **asked})
         return {tasks[i]: result for i, result in engine(tasks)}, queue
@@ -114,8 +117,8 @@ def test_no_more_jobs_than_asked_for_are_in_the_queue(play):
     assert max(queue.calls) == 8
 
 
-def test_while_squeue_is_silent_nobody_is_declared_dead(play, capsys):
-    found, queue = play(finished, silent=50)
+def test_while_slurm_is_silent_jobs_wait_and_nobody_is_declared_dead(play, capsys):
+    found, queue = play(finished, silent=50, away=3)
     assert found == {task: task.upper() for task in TASKS}
     assert len(queue.jobs) == 5
     assert capsys.readouterr().err == ""
