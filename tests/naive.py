@@ -69,7 +69,15 @@ def stationary_covariance(K, eta, batch, sigma):
 
 
 def slow_drift(u, predictor, X, y, eta, batch, sigma, h=1e-4):
-    """du/dk = -(eta/2) P_T (2/n) sum_i grad^2 f_i S grad f_i at u; derivatives by sixth-order central differences."""
+    """du/dk of label-noise SGD with replacement at u, see `drift_of`."""
+    return drift_of(u, predictor, X, y, eta, lambda K: stationary_covariance(K, eta, batch, sigma)[0], h)
+
+
+def drift_of(u, predictor, X, y, eta, seen, h=1e-4):
+    """-(eta/n) P_T sum_i grad^2 f_i A^T K^-1 C e_i at u, C = seen(K); derivatives by sixth-order central differences.
+
+    Row i, drawn with residual q_i, pulls along grad^2 f_i (u - its point on the manifold), which is A^T K^-1 q.
+    """
     n, p = len(y), len(u)
 
     def f(v):
@@ -91,10 +99,9 @@ def slow_drift(u, predictor, X, y, eta, batch, sigma, h=1e-4):
 
     A = rows(u)
     K = A @ A.T
-    C, _ = stationary_covariance(K, eta, batch, sigma)
     inverse = np.linalg.inv(K)
-    S = A.T @ inverse @ C @ inverse @ A
+    away = A.T @ inverse @ seen(K)
     hessians = derivative(rows, u)
-    drift = (2 / n) * sum(hessians[i] @ S @ A[i] for i in range(n))
+    drift = sum(hessians[i] @ away[:, i] for i in range(n)) / n
     tangent = np.eye(p) - A.T @ inverse @ A
-    return -(eta / 2) * tangent @ drift
+    return -eta * tangent @ drift

@@ -120,13 +120,14 @@ def observed(
 ) -> dict[str, FloatArray]:
     """`OBSERVABLES`, each ``(R,)``, of u ``(R, p)``; ``targets (n,)`` are logits at rest under flips, else labels."""
     w = predictors(parametrization, u, problem.d)
-    residual = w @ problem.X.T - targets
-    found = {
-        "loss": cross_entropy(problem, w) if classify else problem.train_loss(w),
-        "fluctuation": np.asarray(0.5 * np.mean(residual**2, axis=1)),
-        "test_loss": problem.test_loss(w),
-        "rho": np.linalg.norm(problem.null_part(w), axis=1),
-    }
+    with np.errstate(over="ignore", invalid="ignore"):  # of a replica that leaves; NaN from its next step on
+        residual = w @ problem.X.T - targets
+        found = {
+            "loss": cross_entropy(problem, w) if classify else problem.train_loss(w),
+            "fluctuation": np.asarray(0.5 * np.mean(residual**2, axis=1)),
+            "test_loss": problem.test_loss(w),
+            "rho": np.linalg.norm(problem.null_part(w), axis=1),
+        }
     if isinstance(parametrization, Radial):
         found |= {"nu": np.linalg.norm(problem.null_part(u), axis=1), "r": np.linalg.norm(u, axis=1)}
     return found
