@@ -54,10 +54,11 @@ def command(
     from numerics.sweep.runner import run
 
     sweep, chosen = load(config), out or Path("out") / Path(config).stem
-    for name, value in (("workers", workers), ("time", minutes), ("shards-per-job", shards_per_job),
-                        ("jobs-at-once", jobs_at_once)):  # fmt: skip
-        if value < 1:
-            raise InputError(name, value, "is below 1", "give at least 1")
+    if workers < 1:
+        raise InputError("workers", workers, "is below 1", "give at least 1")
+    asked = {"time": minutes, "shards-per-job": shards_per_job, "jobs-at-once": jobs_at_once,
+             "partition": partition, "memory": memory}  # fmt: skip
+    _check_slurm(asked, cluster)
     _check_names(sweep)
     needs = _needs(sweep)
     slurm: dict[str, Any] = {
@@ -65,8 +66,8 @@ def command(
         "partition": partition,
         "per_job": shards_per_job,
         "at_once": jobs_at_once,
+        "gigabytes": memory or (round(1 + needs / 1e9, 1) if cluster == "slurm" else None),
     }
-    slurm["gigabytes"] = memory or (round(1 + needs / 1e9, 1) if cluster == "slurm" else None)
     engine = _engine(cluster, scheduler, workers, chosen, slurm)
     here = None if cluster in ("dask", "slurm") else needs * workers
     remedy = "lower --workers, block, or the largest settings"
@@ -80,6 +81,18 @@ def command(
     typer.echo(f"\npicture: {chosen / 'sweep.png'}\nresult:  {chosen / 'sweep.nc'}\nsummary: {chosen / 'summary.json'}")
     if found.failures:
         raise typer.Exit(3)
+
+
+def _check_slurm(asked: dict[str, Any], cluster: str | None) -> None:
+    """Refuse what Slurm cannot mean; what has a default may stand without it."""
+    for name in ("partition", "memory"):
+        if asked[name] is not None and cluster != "slurm":
+            raise InputError(name, asked[name], "has no meaning without Slurm", "add --cluster slurm")
+    for name in ("time", "shards-per-job", "jobs-at-once"):
+        if asked[name] < 1:
+            raise InputError(name, asked[name], "is below 1", "give at least 1")
+    if asked["memory"] is not None and asked["memory"] <= 0:
+        raise InputError("memory", asked["memory"], "is not positive", "give the GB of a job")
 
 
 def _check_names(sweep: "Sweep") -> None:

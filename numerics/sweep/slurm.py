@@ -234,7 +234,7 @@ class _Queue:
             self.reached = True
             return jobs
         except (FailedJobError, FailedSubmissionError) as error:
-            said = " ".join(str(error).split()).removeprefix("sbatch: error: ")
+            said = str(error).strip().rpartition("sbatch: error: ")[2].removeprefix("Batch job submission failed: ")
             if self.reached and _AWAY.search(said):
                 return []
             rule = f"refused {len(groups)} jobs ({said})"

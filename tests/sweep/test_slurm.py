@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from numerics.errors import InputError
+from numerics.run.cli import main
 from numerics.sweep import slurm
 from numerics.sweep.engines import Lost, local
 from numerics.sweep.slurm import Slurm, compute_all
@@ -216,5 +217,22 @@ def test_an_interrupt_leaves_no_job_in_a_real_slurm_and_the_sweep_goes_on(real, 
 @pytest.mark.full
 def test_a_partition_that_does_not_exist_is_refused(real, tmp_path):
     engine = Slurm("slurm", tmp_path / "slurm", minutes=5, partition="nonsense")
-    with pytest.raises(InputError, match=r"cluster = slurm refused 8 jobs|cluster = slurm refused 1 jobs"):
+    with pytest.raises(InputError, match=r"^cluster = slurm refused 1 jobs \(Invalid partition name specified\); see"):
         do(sweep(), tmp_path / "out", engine)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--partition", "cpu"), "partition = cpu has no meaning without Slurm"),
+        (("--memory", "2"), "memory = 2 has no meaning without Slurm"),
+        (("--cluster", "slurm", "--memory", "0"), "memory = 0 is not positive"),
+        (("--cluster", "slurm", "--jobs-at-once", "0"), "jobs-at-once = 0 is below 1"),
+    ],
+)
+def test_options_that_slurm_cannot_mean_are_refused(tmp_path, capsys, options, said):
+    config = written(tmp_path / "c.json")
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", str(config), "--out", str(tmp_path / "out"), *options])
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
