@@ -30,3 +30,18 @@ SMALL = {
     "device-bench": ["--small", "--n", "4", "--d", "12"],
     "sweep": ["CONFIG"],
 }
+
+#: command -> arguments of a call that would take hours
+LONG = {
+    **{job: ["--small", "--steps", "1000000000"] for job in ("phase1", "phase2", "phase3", "late-decay", "simulate")},
+    "phase-diagram": ["--small", "--steps", "1000000000"],
+    "networks": [
+        *("--n-train", "20", "--seeds", "2", "--widths", "6", "--batch", "5", "--threads", "1", "--eta", "0.001"),
+        *("--first-decay", "1000000", "--last-decay", "2000000", "--decays", "2"),
+    ],
+    "network-law": ["--n", "8", "--components", "6", "--widths", "8", "--steps", "1000000000", "--runs", "2"],
+    "advise-check": ["--problems", "4000"],
+    "schedules-bench": ["--jobs", "2"],
+    "bench": ["--workloads", "W1", "--peers", "numpy", "--seconds", "600"],
+    "device-bench": ["--small", "--seconds", "600", "--replicas", "8192"],
+}

@@ -16,8 +16,9 @@ from numerics.hashes import sha256_of_file
 from numerics.lock import locked
 from numerics.run import cli
 from numerics.run.check import verify
+from numerics.run.interrupt import PATIENCE
 from tests.sweep.faults import forked
-from tests.sweep.jobs import SMALL
+from tests.sweep.jobs import LONG, SMALL
 from tests.sweep.small import CONFIG, do, sweep, written
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,14 @@ def finished(*words):
     process = command(*words)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err, time.monotonic() - begin
+
+
+def stopped(process, number):
+    """Send the signal; seconds until the process is gone, and its standard error."""
+    begin = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    return time.monotonic() - begin, err
 
 
 def wait_for(condition, seconds=120):
@@ -122,34 +131,51 @@ def test_a_sweep_that_is_interrupted_keeps_its_shards_and_leaves_within_seconds(
     out = tmp_path / "out"
     process = command("sweep", config, "--out", out, *(["--workers", 2] if number == signal.SIGINT else []))
     wait_for(lambda: lines(out) > 3)
-    begin = time.monotonic()
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert time.monotonic() - begin < 5
+    seconds, err = stopped(process, number)
+    assert seconds < 5
     assert process.returncode == code, err
     assert err.splitlines()[-1] == "interrupted: nothing half-written is left behind"
     assert "Traceback" not in err
-    assert verify(out)[1] == {}
+    assert readable(out)
     assert lines(out) > 3
-    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    if seconds < PATIENCE:  # on a machine so busy that unwinding takes longer, the next call clears up
+        assert verify(out)[1] == {}
+        assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize(
-    "job", ["phase2", *(pytest.param(job, marks=pytest.mark.full) for job in ("phase1", "phase3", "late-decay"))]
-)
+@pytest.mark.parametrize("job", [job if job == "phase2" else pytest.param(job, marks=pytest.mark.full) for job in LONG])
 def test_a_job_that_is_terminated_leaves_within_seconds_and_the_old_result_stays(tmp_path, job):
     old = tmp_path / "summary.json"
     old.write_text("old")
-    process = command(job, "--small", "--steps", 10**9, "--out", tmp_path)
+    process = command(job, *LONG[job], "--out", tmp_path)
     wait_for(lambda: (tmp_path / ".next").exists())
     time.sleep(4)
-    begin = time.monotonic()
-    process.terminate()
-    _, err = process.communicate(timeout=60)
-    assert time.monotonic() - begin < 5
+    seconds, err = stopped(process, signal.SIGTERM)
+    assert seconds < 5
     assert (process.returncode, "Traceback" in err) == (143, False), err
-    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    kept = {"summary.json", "journal", "shards", "state"}  # unfinished work that the next call goes on with
+    assert seconds > PATIENCE or {path.name for path in tmp_path.iterdir()} <= kept
+    assert readable(tmp_path)
     assert old.read_text() == "old"
+
+
+def test_a_signal_is_heard_while_a_library_computes_for_long():
+    """In LAPACK no handler of Python's runs: the watching thread ends the process."""
+    code = """
+import numpy as np
+from numerics.run import interrupt
+interrupt.PATIENCE = 0.5
+with interrupt.interruptible():
+    matrix = np.random.default_rng(0).standard_normal((4000, 4000))
+    print("computing", flush=True)
+    np.linalg.svd(matrix)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, text=True, stdout=-1, stderr=-1)
+    process.stdout.readline()
+    time.sleep(0.3)
+    seconds, err = stopped(process, signal.SIGINT)
+    assert 0.4 < seconds < 5
+    assert (process.returncode, err) == (130, "interrupted: nothing half-written is left behind\n")
 
 
 @pytest.mark.parametrize("job", SMALL)
@@ -168,6 +194,7 @@ def test_a_second_run_in_the_folder_of_a_job_is_refused(tmp_path, capsys, job):
 
 def test_every_command_that_writes_is_among_those_tried():
     assert {*SMALL, "rerun", "check"} == {*cli.JOBS, *cli.PLUGINS}
+    assert {*LONG, "sweep", "advise"} == {*SMALL}
 
 
 def test_a_full_disk_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):
