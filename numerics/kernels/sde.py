@@ -15,6 +15,36 @@ from numerics.kernels.map_radial import predict, pull
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def step(u, X, y, h, eta, corrected, batch, sigma, normal, rows, planes, sizes):
+    """Advance u ``(p,)`` in place by time h with normals ``(n,)``.
+
+    planes[0] holds F(u); rows ``(4, n)``, planes ``(4, d)`` and sizes ``(4, p)`` are room to work in.
+    """
+    n, d, w, together = y.size, X.shape[1], planes[0], planes[1]
+    e, a, v, move = rows[0], rows[1], rows[2], sizes[0]
+    share = 0.0
+    for b in range(n):
+        e[b] = dot(X[b], w) - y[b]
+        a[b] = np.sqrt((e[b] * e[b] + sigma * sigma) / n)
+        v[b] = e[b] / (n * a[b]) if a[b] > 0.0 else 0.0
+        share += v[b] * v[b]
+    keep = (1.0 - np.sqrt(max(0.0, 1.0 - share))) / share if share > 0.0 else 0.0
+    along = keep * dot(v, normal)
+    root = np.sqrt(h * eta / batch)
+    together[:] = 0.0
+    for b in range(n):
+        weight = root * a[b] * (normal[b] - along * v[b]) - (0.0 if corrected else h * e[b] / n)
+        for m in range(d):
+            together[m] += weight * X[b, m]
+    pull(u, together, move)
+    if corrected:
+        drift(u, X, y, eta, corrected, planes[2:], rows[3], sizes[1], sizes[2], sizes[3])
+        add(move, h, sizes[1])
+    for m in range(u.size):
+        u[m] += move[m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, p)`` in place by steps of length times ``(steps,)``, the first of them number first_step.
 
@@ -23,43 +53,21 @@ def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, 
     a (I - kappa v v^T) xi, a_i^2 = (e_i^2 + sigma^2)/n, v along e_i/(n a_i), which has the covariance diag(a^2) - e
     e^T/n^2.
     """
-    n, d = X.shape
-    size = states.shape[1]
+    n, size = y.size, states.shape[1]
     window, words, scratch, normals = workspace(1)
-    e, a, v, c, spare = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    w, together, plane = np.empty(d), np.empty(d), np.empty((2, d))
-    move, force, moved, other = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    normal, rows, planes, sizes = np.empty(n), np.empty((4, n)), np.empty((4, X.shape[1])), np.empty((4, size))
     for i in range(states.shape[0]):
         u = states[i]
         window[0] = NOTHING
         for k in range(times.size):
-            if not predict(u, limit, w):
+            if not predict(u, limit, planes[0]):
                 u[:] = np.nan
                 break
-            share = 0.0
-            for b in range(n):
-                e[b] = dot(X[b], w) - y[b]
-                a[b] = np.sqrt((e[b] * e[b] + sigma * sigma) / n)
-                v[b] = e[b] / (n * a[b]) if a[b] > 0.0 else 0.0
-                share += v[b] * v[b]
             for b in range(n):
                 t = (first_step + k) * n + b
                 j = (t >> 1) - window[0]
                 if j < 0 or j >= BLOCKS:
                     refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
                     j = 0
-                c[b] = normals[0, t & 1, j]
-            keep = (1.0 - np.sqrt(max(0.0, 1.0 - share))) / share if share > 0.0 else 0.0
-            along = keep * dot(v, c)
-            root = np.sqrt(times[k] * eta / batch)
-            together[:] = 0.0
-            for b in range(n):
-                weight = root * a[b] * (c[b] - along * v[b]) - (0.0 if corrected else times[k] * e[b] / n)
-                for m in range(d):
-                    together[m] += weight * X[b, m]
-            pull(u, together, move)
-            if corrected:
-                drift(u, X, y, eta, corrected, plane, spare, force, moved, other)
-                add(move, times[k], force)
-            for m in range(size):
-                u[m] += move[m]
+                normal[b] = normals[0, t & 1, j]
+            step(u, X, y, times[k], eta, corrected, batch, sigma, normal, rows, planes, sizes)
