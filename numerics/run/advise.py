@@ -51,7 +51,10 @@ def command(
     from dataclasses import asdict
 
     from numerics.files import write_json
+    from numerics.memory import require, resident
     from numerics.provenance import provenance
+    from numerics.run.memory import PROBLEM_REMEDY
+    from numerics.run.memory import advise as peak
     from numerics.run.session import session
     from numerics.run.settings import files_of
 
@@ -59,6 +62,7 @@ def command(
     noise = {"depth": _depth(depth, gamma), "sigma": sigma, "batch": batch}
     terms = {"margin": margin, "factor": decay_factor, "tolerance": tolerance, "budget": budget}
     started = time.perf_counter()
+    typer.echo(require(peak(data, n, features), PROBLEM_REMEDY, held=resident()))
     with session(out) if out is not None else nullcontext() as folder:
         advice = advise(problem, noise, terms, rho0=rho0, eta=eta)
         typer.echo(text(advice, decay_factor))

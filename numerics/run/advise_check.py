@@ -57,13 +57,14 @@ def command(problems: Problems = 400, first: First = 0, jobs: Jobs = 1, out: Out
     """The advisor against brute-force simulated search on random problems: how often within 2 % of the best."""
     from numerics.files import write_json
     from numerics.provenance import provenance
+    from numerics.run.memory import JOBS_REMEDY, advise_check
     from numerics.run.session import session
 
     started = time.perf_counter()
     for name, value in (("problems", problems), ("jobs", jobs)):
         if value < 1:
             raise InputError(name, value, "is below 1", "give at least 1")
-    with session(out) as folder:
+    with session(out, needs=advise_check(jobs), remedy=JOBS_REMEDY) as folder:
         found = ratios(range(first, first + problems), folder.out, jobs)
         write_json(folder.staging / "summary.json", {
             "job": "advise-check",

@@ -1,4 +1,7 @@
-"""Peak memory of a job from its settings, before anything is allocated: the arrays that grow, counted."""
+"""Peak memory of a job from its settings, before anything is allocated: the arrays that grow, counted.
+
+Jobs that train networks: `numerics.run.network_memory`.
+"""
 
 import csv
 import zipfile
@@ -7,14 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from numerics.data import MAX_HELD_OUT, MAX_HELD_OUT_ENTRIES
-from numerics.run.settings import Settings
+from numerics.run.settings import Settings, files_of
+from numerics.run.simulate_options import SimulateSettings
 
+PROBLEM_REMEDY = "lower --n or --features"
+JOBS_REMEDY = "lower --jobs"
 REMEDY = "lower --replicas, --records, --n or --features"
 
 #: bytes of a process that has loaded everything a job loads and holds no large array: measured
 BASE = 370 * 2**20
 #: of that what is loaded only when results are written
 _WRITERS = 120 * 2**20
+#: the same of `advise`, which draws nothing, and of one process of `advise-check`
+_ADVISE_BASE, _ADVISE_CHECK_BASE = 200 * 2**20, 320 * 2**20
 #: rows that the packaged tables have
 _TABLES = {"digits": 1797, "diabetes": 442}
 #: copies alive at the peak, measured (tests/sweep/test_memory.py holds them to it)
@@ -22,6 +30,7 @@ _COPIES_LOADING = 3.2  # of the training rows: as read, as kept by Problem, and 
 _COPIES_HELD_OUT = 2.1  # of the held-out rows: as read, as kept
 _COPIES_KEPT = 2.0  # of the training rows: Problem keeps X and its row basis
 _COPIES_OBSERVED = 15.0  # of (records x replicas): seven observables, the netCDF file in memory, temporaries
+_COPIES_SIMULATED = 17.0  # the same of `simulate`, whose curves are copied once more with the laws'
 _COPIES_STATES = 6.0  # of (replicas x parameters): states, and the predictors that an observation makes of them
 _CSV = 5  # a Python float in a list, in units of an array's
 _FLOAT = 8
@@ -29,31 +38,56 @@ _FLOAT = 8
 
 def peak(settings: Settings) -> int:
     """Bytes of the whole process at its peak, about."""
-    n, d, held_out = shape(settings)
-    radial = settings.parametrization == "radial"
+    n, d, held_out = shape(settings.data, settings.n, settings.features, small=settings.small)
     branches = 9 if settings.job == "late-decay" else 0
     records = _records(settings.job, settings.records)
-    loading = (_COPIES_LOADING * n + _COPIES_HELD_OUT * held_out) * d + _read(settings)
     kept = _COPIES_KEPT * n * d + held_out * d
-    observed = _COPIES_OBSERVED * records * settings.replicas
-    states = (_COPIES_STATES + branches) * settings.replicas * (n + 2 if radial else d * _factors(settings))
-    return int(max(BASE - _WRITERS + _FLOAT * loading, BASE + _FLOAT * (kept + observed + states)))
+    copies = _COPIES_SIMULATED if settings.job == "simulate" else _COPIES_OBSERVED
+    observed = copies * records * settings.replicas
+    states = (_COPIES_STATES + branches) * settings.replicas * _width(settings, n, d)
+    return int(max(loading(settings), BASE + _FLOAT * (kept + observed + states)))
 
 
-def shape(settings: Settings) -> tuple[int, int, int]:
-    """Training rows, columns and held-out rows that the settings lead to; files are asked for their headers alone."""
-    n = settings.n or 20
-    if settings.small and settings.data in (*_TABLES, "gaussian"):
-        n = min(n, 8)
-    if settings.data == "gaussian":
-        return n, settings.features or 4 * n, 0
-    if settings.data in _TABLES:
-        columns = settings.features or (64 if settings.data == "digits" else max(200, 4 * n))
-        return n, columns, _held_out(_TABLES[settings.data] - n, columns)
-    rows, columns, separate = _file(Path(settings.data))
-    columns = settings.features or columns
-    n = min(settings.n or rows, rows)
-    return n, columns, separate or _held_out(rows - n, columns)
+def loading(settings: Settings) -> int:
+    """Bytes of the process while the problem is loaded, about: before any replica is there."""
+    found = shape(settings.data, settings.n, settings.features, small=settings.small)
+    return BASE - _WRITERS + _loading(settings.data, *found)
+
+
+def advise(data: str, n: int | None, features: int | None) -> int:
+    """Bytes of the process of `advise`, about: it loads a problem, and little else."""
+    return int(_ADVISE_BASE + _loading(data, *shape(data, n, features, small=False)))
+
+
+def advise_check(jobs: int) -> int:
+    """Bytes of all processes of `advise-check`, about; its problems are small."""
+    return _ADVISE_CHECK_BASE * (jobs if jobs == 1 else jobs + 1)
+
+
+def _width(settings: Settings, n: int, d: int) -> int:
+    """Numbers of one replica's state and of the predictor made of it: n + 2 where paths stay in the rows' span."""
+    if settings.parametrization != "radial":
+        return d * (2 if settings.parametrization.startswith("diagonal") else 1)
+    outside = isinstance(settings, SimulateSettings) and settings.noise in ("isotropic", "dropout")
+    return d if outside else n + 2
+
+
+def _loading(data: str, n: int, d: int, held_out: int) -> int:
+    """Bytes alive while a problem is loaded."""
+    return int(_FLOAT * ((_COPIES_LOADING * n + _COPIES_HELD_OUT * held_out) * d + _read(data)))
+
+
+def shape(data: str, n: int | None, features: int | None, *, small: bool) -> tuple[int, int, int]:
+    """Training rows, columns and held-out rows that the options lead to; files are asked for their headers alone."""
+    rows = min(n or 20, 8) if small and data in (*_TABLES, "gaussian") else n or 20
+    if data == "gaussian":
+        return rows, features or 4 * rows, 0
+    if data in _TABLES:
+        columns = features or (64 if data == "digits" else max(200, 4 * rows))
+        return rows, columns, _held_out(_TABLES[data] - rows, columns)
+    there, columns, separate = _file(Path(data))
+    columns, rows = features or columns, min(n or there, there)
+    return rows, columns, separate or _held_out(there - rows, columns)
 
 
 def _held_out(left: int, columns: int) -> int:
@@ -89,16 +123,12 @@ def _csv(path: Path) -> tuple[int, int, int]:
         return sum(1 for _ in lines), columns, 0
 
 
-def _read(settings: Settings) -> int:
+def _read(data: str) -> int:
     """Numbers of a whole file that are in memory beside the rows in use; text passes through Python's floats."""
-    if not settings.inputs:
+    if not files_of(data):
         return 0
-    rows, columns, separate = _file(Path(settings.data))
-    return (rows + separate) * columns * (_CSV if settings.data.lower().endswith(".csv") else 1)
-
-
-def _factors(settings: Settings) -> int:
-    return 2 if settings.parametrization.startswith("diagonal") else 1
+    rows, columns, separate = _file(Path(data))
+    return (rows + separate) * columns * (_CSV if data.lower().endswith(".csv") else 1)
 
 
 def _records(job: str, records: int) -> float:

@@ -103,13 +103,15 @@ def run(
     from numerics.files import write_figure, write_json, write_netcdf
     from numerics.networks import law_breakdown, law_comparison, law_figure, law_report
     from numerics.provenance import provenance
+    from numerics.run.network_memory import LAW_REMEDY
+    from numerics.run.network_memory import network_law as peak
     from numerics.run.session import session
 
     started = time.perf_counter()
     if threads < 1:
         raise InputError("threads", threads, "is below 1", "give at least 1")
     torch.set_num_threads(threads)
-    with session(out) as folder:
+    with session(out, needs=peak(case, table=table_steps > 0), remedy=LAW_REMEDY) as folder:
         bench = law_comparison.Bench.of(case)
         found, states = law_comparison.compare(bench, _progress)
         curve = law_comparison.late_decay(

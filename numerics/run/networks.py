@@ -181,13 +181,15 @@ def run(
     from numerics.networks import late_decay, late_decay_law, late_decay_report
     from numerics.networks.data import files_of
     from numerics.provenance import provenance
+    from numerics.run.network_memory import NETWORKS_REMEDY, networks
     from numerics.run.session import session
 
     started = time.perf_counter()
     if threads < 1:
         raise InputError("threads", threads, "is below 1", "give at least 1")
     torch.set_num_threads(threads)
-    with session(out) as folder:
+    needs = networks(configuration, kinds, law=law)
+    with session(out, needs=needs, remedy=NETWORKS_REMEDY) as folder:
         experiment = late_decay.prepare(
             configuration,
             kinds,

@@ -102,12 +102,14 @@ def run(grid: "Grid", machine: "Machine", out: Path, started: float) -> list[str
     """Predict memory, simulate, compare, write everything to ``out``; the lines to print. Raises InputError."""
     from threadpoolctl import threadpool_limits
 
-    from numerics.memory import size
+    from numerics.memory import require, resident, size
     from numerics.run import phase_report
     from numerics.run.cli import Progress
+    from numerics.run.memory import PROBLEM_REMEDY, loading
     from numerics.run.phase_run import Clock, predicted_memory, simulate
     from numerics.run.session import session
 
+    require(loading(grid.settings), PROBLEM_REMEDY, held=resident())  # the problem is loaded to predict the rest
     with threadpool_limits(1):  # small matrices; more threads would change bits
         memory, steps = predicted_memory(grid, machine), grid.duration()
         typer.echo(f"memory on {machine.device}: about {size(memory.card or memory.host)}", err=True)

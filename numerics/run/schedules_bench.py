@@ -42,16 +42,18 @@ def command(
 ) -> None:
     """Late decay against constant, cosine, linear, WSD, plateau and schedule-free: final test loss, paired."""
     from numerics.files import write_bytes, write_json
+    from numerics.run.network_memory import BENCH_REMEDY
+    from numerics.run.network_memory import schedules_bench as peak
     from numerics.run.session import session
 
     if seeds < 2:
         raise InputError("seeds", seeds, "leave no standard error", "use at least 2; 10 for the table")
     if jobs < 1:
         raise InputError("jobs", jobs, "is below 1", "give at least 1")
-    started, numbers = time.perf_counter(), tuple(range(seed, seed + (3 if small else seeds)))
+    started, numbers = time.perf_counter(), range(seed, seed + (3 if small else seeds))
     chosen = _outside(20 if small else 1) if shown else _chosen(tasks, small)
-    with session(out) as folder:
-        text, record = (_shown if shown else _compared)(chosen, numbers, folder.out, jobs)
+    with session(out, needs=peak(jobs, len(numbers)), remedy=BENCH_REMEDY) as folder:
+        text, record = (_shown if shown else _compared)(chosen, tuple(numbers), folder.out, jobs)
         for path in (folder.staging / ("shown.md" if shown else "table.md"), *([table] if table else [])):
             write_bytes(path, text.encode())
         made = _provenance(["--shown"] if shown else ["--tasks", tasks], small, numbers, started)
@@ -60,7 +62,7 @@ def command(
     typer.echo(text)
 
 
-def _provenance(words: list[str], small: bool, seeds: tuple[int, ...], started: float) -> dict[str, object]:
+def _provenance(words: list[str], small: bool, seeds: range, started: float) -> dict[str, object]:
     """Without --table and --jobs, which change no number, and the first of which writes elsewhere."""
     from numerics.provenance import provenance
 

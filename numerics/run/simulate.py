@@ -86,12 +86,13 @@ def _run(given: dict[str, Any]) -> None:
 
     from numerics.run import simulate_report as report
     from numerics.run.cli import Progress, numbers_or_auto
+    from numerics.run.memory import REMEDY, peak
     from numerics.run.session import session
     from numerics.run.simulate_options import settings_of
     from numerics.run.simulate_scene import make_scene
 
     settings = settings_of(numbers_or_auto(given))
-    with session(settings.out) as folder:
+    with session(settings.out, needs=peak(settings), remedy=REMEDY) as folder:
         with threadpool_limits(1), Progress("simulate") as progress:
             found = report.compute(make_scene(settings, settings.choice), progress.begin, progress.tick)
         report.write(found, folder.staging, started)

@@ -1,7 +1,6 @@
 """Every command that writes results: a small call of it, and one that no machine has the memory for."""
 
 QUICK = ["--small", "--replicas", "4", "--records", "20", "--steps", "2000", "--data", "gaussian"]
-HUGE = ["--data", "gaussian", "--n", "1000", "--features", "100000000"]
 
 #: command -> arguments of a call that ends within seconds; CONFIG stands for a sweep's configuration
 SMALL = {
@@ -29,6 +28,17 @@ SMALL = {
     ],
     "device-bench": ["--small", "--n", "4", "--d", "12"],
     "sweep": ["CONFIG"],
+}
+
+_COLUMNS = ["--data", "gaussian", "--n", "1000", "--features", "100000000"]
+#: command -> arguments of a call that no machine has the memory for
+HUGE = {
+    **dict.fromkeys(("phase1", "phase2", "phase3", "late-decay", "simulate", "phase-diagram", "advise"), _COLUMNS),
+    "networks": ["--widths", "10000000,1000000"],
+    "network-law": ["--widths", "10000000,1000000"],
+    "advise-check": ["--jobs", "1000000"],
+    "schedules-bench": ["--seeds", "100000000"],
+    "sweep": ["HUGE-CONFIG"],
 }
 
 #: command -> arguments of a call that would take hours

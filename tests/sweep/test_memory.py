@@ -15,6 +15,8 @@ from numerics.run import cli
 from numerics.run.memory import peak, shape
 from numerics.run.settings import validated
 from numerics.run.system import load_problem
+from tests.sweep.jobs import HUGE
+from tests.sweep.small import written
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30
@@ -80,20 +82,26 @@ def test_the_shape_is_that_of_the_problem(tmp_path, given):
     named = {"MINE": str(tmp_path / "mine.npz"), "TABLE": str(tmp_path / "table.csv")}
     settings = validated(job="phase2", out=tmp_path, **{**given, "data": named.get(given["data"], given["data"])})
     problem = load_problem(settings)
-    n, d, held_out = shape(settings)
+    n, d, held_out = shape(settings.data, settings.n, settings.features, small=settings.small)
     found = 0 if problem.X_test is None else len(problem.X_test)
     assert (n, held_out) == (problem.n, found)
     assert d == problem.d + (given["data"] == "TABLE")  # the target's column is read, too
 
 
-def test_what_does_not_fit_is_refused_before_it_is_allocated(tmp_path, capsys):
-    words = ["phase2", "--data", "gaussian", "--n", "1000", "--features", "100000000", "--out", str(tmp_path / "out")]
+@pytest.mark.parametrize("job", HUGE)
+def test_what_does_not_fit_is_refused_before_it_is_allocated(tmp_path, capsys, job):
+    if job in ("networks", "network-law", "schedules-bench"):
+        pytest.importorskip("torch")
+    config = written(tmp_path / "sweep.json", fixed={"data": "gaussian", "n": 1000, "features": 100_000_000})
+    words = [str(config) if word == "HUGE-CONFIG" else word for word in HUGE[job]]
+    before = memory.resident()
     with pytest.raises(SystemExit) as stop:
-        cli.main(words)
-    assert stop.value.code == 2
+        cli.main([job, *words, "--out", str(tmp_path / "out")])
     line = capsys.readouterr().err
+    assert stop.value.code == 2, line
     assert re.fullmatch(r"error: memory = \d+\.\d\d GiB would be needed, and [\d.]+ GiB can be had; lower .*\n", line)
     assert not (tmp_path / "out").exists()
+    assert memory.resident() - before < GIB / 2  # modules
 
 
 def fake(root, files):
