@@ -106,17 +106,20 @@ class MomentumMoments:
 
 @dataclass(frozen=True)
 class SdeMoments:
-    """The stochastic differential equation of learning rate eta (C14)."""
+    """The stochastic differential equation of learning rate eta (C14); with ``substeps`` Euler and Maruyama's scheme
+    for it in steps of eta/substeps, exactly.
+    """
 
     batch: int
     sigma: float
     corrected: bool
+    substeps: float = np.inf
 
     def stationary(self, K: FloatArray, eta: float) -> Stationary:
         """See `Moments`."""
-        C = sde_rest(K, eta=eta, batch=self.batch, sigma=self.sigma, corrected=self.corrected)
+        C = sde_rest(K, eta=eta, batch=self.batch, sigma=self.sigma, corrected=self.corrected, substeps=self.substeps)
         return Stationary(C, C)
 
     def limit(self, K: FloatArray) -> float:
         """See `Moments`; infinite where no eta makes the equation unstable."""
-        return sde_limit(K, batch=self.batch, corrected=self.corrected)
+        return sde_limit(K, batch=self.batch, corrected=self.corrected, substeps=self.substeps)

@@ -116,8 +116,10 @@ def _rows(minima: Minima) -> int:
 
 def _moments(request: Request, n: int) -> Moments | NoPrediction:
     batch, sigma, replace_rows = request.batch, request.sigma, request.sampling == "with-replacement"
-    if request.dynamics in ("sde", "sde2"):
-        return SdeMoments(batch, sigma, request.dynamics == "sde2")
+    if request.dynamics == "sde":
+        return SdeMoments(batch, sigma, corrected=False, substeps=request.substeps)
+    if request.dynamics == "sde2":
+        return SdeMoments(batch, sigma, corrected=True)
     if request.sampling == "shuffle":
         if request.dynamics == "momentum":
             return NoPrediction("momentum remembers batches that the rest of the epoch depends on: not derived")
@@ -172,6 +174,7 @@ def _drifting(request: Request, law: Law, point: Any, eta: float, steps: IntArra
     scheme = _scheme_error(request, law.manifold.kernel(point), eta)
     floor_sem, rate_sem = _sampled(law, point, eta)
     order = "leading order in the fluctuation" if request.noise == "flips" else "any eta and batch"
+    order += " and time step of the scheme" if request.dynamics == "sde" else ""
     claim = claim_of(request, law.manifold)
     neglected = path.remainder + scheme
     floor = Foreseen(path.floor, neglected, floor_sem, "C2" if claim in ("C3", "C4") else claim, order)
@@ -194,9 +197,9 @@ def _on_way(path: ManifoldPath, floor: Foreseen, sem: float, claim: str, scheme:
 
 
 def _scheme_error(request: Request, K: FloatArray, eta: float) -> float:
-    """Relative size of what the SDE's scheme adds, of first or second order in h lambda_max, h its time step."""
+    """Relative size of what the scheme of second order adds in h lambda_max, h its time step."""
     step = eta / request.substeps * float(np.linalg.eigvalsh(K)[-1]) / len(K)
-    return {"sde": step / 2, "sde2": step**2 / 2}.get(request.dynamics, 0.0)
+    return step**2 / 2 if request.dynamics == "sde2" else 0.0
 
 
 def _sampled(law: Law, point: Any, eta: float) -> tuple[float, float]:

@@ -33,17 +33,26 @@ def sde_moment(
     return _apply(expm(time * generator), C0)
 
 
-def sde_rate(K: FloatArray, *, eta: float, batch: int, corrected: bool) -> FloatArray:
-    """Matrix ``(n^2, n^2)`` of dC/dt without label noise: -(QC + CQ) + eta spread(C), Q = H or H + (eta/2) H^2."""
+def sde_rate(K: FloatArray, *, eta: float, batch: int, corrected: bool, step: float = 0.0) -> FloatArray:
+    """Matrix ``(n^2, n^2)`` of dC/dt without label noise: -(QC + CQ) + eta spread(C), Q = H or H + (eta/2) H^2.
+
+    With a ``step`` h it is (C after - C)/h of Euler and Maruyama's scheme, which adds h QCQ.
+    """
     n, H = K.shape[0], K / K.shape[0]
     drift = H + eta / 2 * H @ H if corrected else H
     eye = np.eye(n)
-    return np.asarray(-np.kron(drift, eye) - np.kron(eye, drift) + eta * _spread(K, batch))
+    linear = step * np.kron(drift, drift) - np.kron(drift, eye) - np.kron(eye, drift)
+    return np.asarray(linear + eta * _spread(K, batch))
 
 
-def sde_rest(K: FloatArray, *, eta: float, batch: int, sigma: float, corrected: bool) -> FloatArray:
-    """The stationary E[q q^T] ``(n, n)`` of the SDE. Raises InputError above its stability limit."""
-    rate = sde_rate(K, eta=eta, batch=batch, corrected=corrected)
+def sde_rest(
+    K: FloatArray, *, eta: float, batch: int, sigma: float, corrected: bool, substeps: float = np.inf
+) -> FloatArray:
+    """The stationary E[q q^T] ``(n, n)`` of the SDE, or of Euler and Maruyama's scheme in steps of eta/substeps.
+
+    Raises InputError above its stability limit.
+    """
+    rate = sde_rate(K, eta=eta, batch=batch, corrected=corrected, step=eta / substeps)
     if _growth(rate) >= 0:
         rule = "exceeds the mean-square stability limit of the stochastic differential equation"
         raise InputError("eta", eta, rule, "lower eta or raise the batch size")
@@ -51,11 +60,15 @@ def sde_rest(K: FloatArray, *, eta: float, batch: int, sigma: float, corrected: 
     return np.asarray((C + C.T) / 2)
 
 
-def sde_limit(K: FloatArray, *, batch: int, corrected: bool) -> float:
-    """The eta at which the SDE's second moment stops being bounded; infinite where the drift always wins."""
+def sde_limit(K: FloatArray, *, batch: int, corrected: bool, substeps: float = np.inf) -> float:
+    """The eta at which the SDE's second moment stops being bounded; infinite where the drift always wins.
+
+    With substeps, that of Euler and Maruyama's scheme: (C after - C)/step grows where a step's map does, whose largest
+    eigenvalue is real.
+    """
 
     def growth(eta: float) -> float:
-        return _growth(sde_rate(K, eta=eta, batch=batch, corrected=corrected))
+        return _growth(sde_rate(K, eta=eta, batch=batch, corrected=corrected, step=eta / substeps))
 
     low = 1e-3 * K.shape[0] / float(np.linalg.eigvalsh(K)[-1])
     grid = low * np.geomspace(1, 1e6, 61)

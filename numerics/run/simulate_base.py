@@ -134,12 +134,13 @@ class Scene(ABC):
             momentum=c.momentum,
             flip=c.flip,
             dropout=c.dropout,
+            substeps=self.substeps,
         )
 
     @cached_property
     def request(self) -> Request:
         """What the table of predictions is asked."""
-        return replace(self._asked, tau=self.tau, substeps=self.substeps)
+        return replace(self._asked, tau=self.tau)
 
     @cached_property
     def law(self) -> Law | NoPrediction:

@@ -55,7 +55,7 @@ class RadialScene(Scene):
 
     def drifted(self, law: Law) -> float:
         """Steps until rho has come to a share of rho0."""
-        targets = _SDE_TARGETS if self.choice.substeps else _TARGETS
+        targets = _SDE_TARGETS if self.choice.dynamics == "sde2" else _TARGETS
         return _of_ray(law).steps_until(targets[self.settings.small], self.rho0, self.eta)
 
     def unit_spread(self) -> float:

@@ -19,8 +19,8 @@ from numerics.slow_dynamics import SlowLawOnManifold
 if TYPE_CHECKING:
     import xarray
 
-#: w moves by this share of |w| in `auto` steps, and with --small; for the SDE's costly schemes
-_TARGETS, _SDE_TARGETS = (0.2, 0.1), (0.02, 0.01)
+#: w moves by this share of |w| in `auto` steps, and with --small; for the SDE's schemes, which cost more
+_TARGETS, _SDE_TARGETS = (0.2, 0.1), {"sde": (0.05, 0.1), "sde2": (0.02, 0.03)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class SeparableScene(Scene):
 
     def drifted(self, law: Law) -> float:
         """Steps until w has moved by a share of |w|."""
-        targets = _SDE_TARGETS if self.choice.substeps else _TARGETS
+        targets = _SDE_TARGETS.get(self.choice.dynamics, _TARGETS)
         return _of_manifold(law).steps_until_moved(targets[self.settings.small], self.point, self.eta)
 
     def unit_spread(self) -> float:

@@ -104,7 +104,7 @@ class MeanSeen(EpochMoments):
 class Stepping:
     """A way of stepping: its dynamics at eta, its second moments, settings of its law, and a law to be refused.
 
-    The wrong law has its own moments and settings; ``substeps`` are those of a scheme of this weak ``order`` in a step.
+    The wrong law has its own moments and settings; ``substeps`` are those of a scheme in a step.
     """
 
     make: Any
@@ -115,7 +115,6 @@ class Stepping:
     load: float = 0.5
     share: float = 0.1
     substeps: int = 1
-    order: int = 0
     replicas: int = 256
 
 
@@ -139,16 +138,15 @@ CASES = {
         sgd(momentum=0.7, label="rademacher"), MomentumMoments(BATCH, SIGMA, 0.7), BatchMoments(BATCH, SIGMA),
         load=0.3, settings={"lag": 0.3}, wrong_settings={"scale": 1 / 0.3},
     ),
-    "equation": Stepping(
-        sde(EulerMaruyama, False), SdeMoments(BATCH, SIGMA, False), BatchMoments(BATCH, SIGMA),
-        substeps=32, order=1, share=0.05,
+    "Euler-Maruyama": Stepping(
+        sde(EulerMaruyama, False), SdeMoments(BATCH, SIGMA, False, 4), SdeMoments(BATCH, SIGMA, False), substeps=4
     ),
     "corrected equation": Stepping(
         sde(WeakSecondOrder, True), SdeMoments(BATCH, SIGMA, True), SdeMoments(BATCH, SIGMA, True),
-        settings={"corrected": True}, substeps=6, order=2, share=0.05, replicas=64,
+        settings={"corrected": True}, substeps=6, share=0.05, replicas=64,
     ),
 }  # fmt: skip
-LONG = ("momentum", "equation", "corrected equation")
+LONG = ("momentum", "Euler-Maruyama", "corrected equation")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ def test_a_simulation_has_the_floor_of_its_law_and_comes_as_far_along_its_way(cu
     )  # fmt: skip
     come, sem = mean_and_sem(table["progress"].values[-1])
     step = eta * np.linalg.eigvalsh(manifold.kernel(u))[-1] / 4 / case.substeps
-    scheme = step**case.order / 2 if case.order else 0.0
+    scheme = step**2 / 2 if name == "corrected equation" else 0.0
     neglected = path.remainder[-1] / case.share + scheme
     assert Z * sem + neglected < 0.5 * abs(gap(manifold, u, eta, steps, way, case)), "the sample sees the wrong law"
     assert abs(come - 1) < Z * sem + neglected
