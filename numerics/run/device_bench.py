@@ -55,7 +55,10 @@ def command(
     small: Small = False,
 ) -> None:
     """Speed of an ensemble on a device: replica-steps/s, shares of the limits of arithmetic, memory and generator."""
+    from numerics.files import write_json
+    from numerics.provenance import provenance
     from numerics.run.phase_run import Machine
+    from numerics.run.session import session
 
     started = time.perf_counter()
     if engine == "numba":
@@ -63,10 +66,13 @@ def command(
     machine = Machine(device, "torch" if engine == "auto" and device == "cpu" else engine, precision, threads)  # type: ignore[arg-type]
     place = machine.torch_device()
     count = 64 if small else replicas or _REPLICAS[place.type]
-    ensemble = _ensemble(machine, place, parametrization, depth, (n, d), batch, count)
-    record = measured(ensemble, place, 0.05 if small else seconds)
     sizes = {"n": n, "d": d, "batch": batch, "replicas": count, "depth": depth, "parametrization": parametrization}
-    _write(out, {"job": "device-bench", "sizes": sizes, **record}, started, threads)
+    with session(out) as folder:
+        ensemble = _ensemble(machine, place, parametrization, depth, (n, d), batch, count)
+        record = measured(ensemble, place, 0.05 if small else seconds)
+        made = provenance(seed=0, started=started, threads=threads)
+        content = {"job": "device-bench", "sizes": sizes, **record, "provenance": made}
+        write_json(folder.staging / "summary.json", content)
     typer.echo("\n".join(lines(record, sizes)))
     typer.echo(f"\nsummary: {out / 'summary.json'}")
 
@@ -153,13 +159,3 @@ def lines(record: dict[str, Any], sizes: dict[str, Any]) -> list[str]:
         f"  generator alone: {limits['samples']:.3g} samples/s; a step takes {record['time_over_generator']:.2f} times "
         "as long as its draws alone",
     ]
-
-
-def _write(out: Path, record: dict[str, Any], started: float, threads: int) -> None:
-    from numerics.files import write_json
-    from numerics.provenance import provenance
-    from numerics.run.session import session
-
-    with session(out) as folder:
-        written = record | {"provenance": provenance(seed=0, started=started, threads=threads)}
-        write_json(folder.staging / "summary.json", written)
