@@ -22,16 +22,18 @@ BASE = 370 * 2**20
 #: of that what is loaded only when results are written
 _WRITERS = 120 * 2**20
 #: the same of `advise`, which draws nothing, and of one process of `advise-check`
-_ADVISE_BASE, _ADVISE_CHECK_BASE = 200 * 2**20, 320 * 2**20
+_ADVISE_BASE, _ADVISE_CHECK_BASE = 60 * 2**20, 335 * 2**20
 #: rows that the packaged tables have
 _TABLES = {"digits": 1797, "diabetes": 442}
 #: copies alive at the peak, measured (tests/sweep/test_memory.py holds them to it)
 _COPIES_LOADING = 3.2  # of the training rows: as read, as kept by Problem, and its row basis or a temporary
 _COPIES_HELD_OUT = 2.1  # of the held-out rows: as read, as kept
 _COPIES_KEPT = 2.0  # of the training rows: Problem keeps X and its row basis
+_COPIES_RELABELLED = {"static": 2.1, "flips": 4.1}  # of the same, where `simulate` makes problems with other labels
 _COPIES_OBSERVED = 15.0  # of (records x replicas): seven observables, the netCDF file in memory, temporaries
-_COPIES_SIMULATED = 17.0  # the same of `simulate`, whose curves are copied once more with the laws'
-_COPIES_STATES = 6.0  # of (replicas x parameters): states, and the predictors that an observation makes of them
+_COPIES_SIMULATED = 19.0  # the same of `simulate`, whose curves are copied once more with the laws'
+_COPIES_PREDICTORS = 2.6  # of (replicas x columns): what an observation makes of the states
+_COPIES_SIMULATED_PREDICTORS = 4.0
 _CSV = 5  # a Python float in a list, in units of an array's
 _FLOAT = 8
 
@@ -39,13 +41,15 @@ _FLOAT = 8
 def peak(settings: Settings) -> int:
     """Bytes of the whole process at its peak, about."""
     n, d, held_out = shape(settings.data, settings.n, settings.features, small=settings.small)
-    branches = 9 if settings.job == "late-decay" else 0
-    records = _records(settings.job, settings.records)
-    kept = _COPIES_KEPT * n * d + held_out * d
-    copies = _COPIES_SIMULATED if settings.job == "simulate" else _COPIES_OBSERVED
-    observed = copies * records * settings.replicas
-    states = (_COPIES_STATES + branches) * settings.replicas * _width(settings, n, d)
-    return int(max(loading(settings), BASE + _FLOAT * (kept + observed + states)))
+    simulated = isinstance(settings, SimulateSettings)
+    relabelled = _COPIES_RELABELLED.get(settings.noise, 0.0) if isinstance(settings, SimulateSettings) else 0.0
+    kept = (_COPIES_KEPT + relabelled) * n * d + held_out * d
+    observed = (_COPIES_SIMULATED if simulated else _COPIES_OBSERVED) * _records(settings.job, settings.records)
+    parameters, columns = _widths(settings, n, d)
+    states = (10 if settings.job == "late-decay" else 1) * parameters  # late-decay keeps those of the branches
+    predictors = (_COPIES_SIMULATED_PREDICTORS if simulated else _COPIES_PREDICTORS) * columns
+    grows = settings.replicas * (observed + states + predictors)
+    return int(max(loading(settings), BASE + _FLOAT * (kept + grows)))
 
 
 def loading(settings: Settings) -> int:
@@ -64,12 +68,12 @@ def advise_check(jobs: int) -> int:
     return _ADVISE_CHECK_BASE * (jobs if jobs == 1 else jobs + 1)
 
 
-def _width(settings: Settings, n: int, d: int) -> int:
-    """Numbers of one replica's state and of the predictor made of it: n + 2 where paths stay in the rows' span."""
+def _widths(settings: Settings, n: int, d: int) -> tuple[int, int]:
+    """Numbers of one replica's state and of its predictor: n + 2 where paths stay in the rows' span."""
     if settings.parametrization != "radial":
-        return d * (2 if settings.parametrization.startswith("diagonal") else 1)
+        return d * (2 if settings.parametrization.startswith("diagonal") else 1), d
     outside = isinstance(settings, SimulateSettings) and settings.noise in ("isotropic", "dropout")
-    return d if outside else n + 2
+    return (d, d) if outside else (n + 2, n + 2)
 
 
 def _loading(data: str, n: int, d: int, held_out: int) -> int:

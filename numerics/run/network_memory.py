@@ -19,9 +19,9 @@ BENCH_REMEDY = "lower --jobs or --seeds"
 LAW_REMEDY = "lower --widths, --n, --runs or --records"
 
 #: bytes of a process that has loaded torch and everything that networks load, and holds no large array: measured
-BASE = 620 * 2**20
+BASE = 600 * 2**20
 #: of one process of `schedules-bench`, and of each paired seed that it trains at three learning rates: measured
-_BENCH_BASE, _BENCH_SEED = 350 * 2**20, 8 * 2**20
+_BENCH_BASE, _BENCH_SEED = 350 * 2**20, 7 * 2**20
 #: shape of one example, examples in all, and classes of each source
 _SOURCES = {
     "digits": ((1, 8, 8), 1797, 10),
@@ -35,6 +35,7 @@ _COPIES_WEIGHTS = 9.0  # of (branches x p): state before and after, velocity, gr
 _COPIES_ACTIVATIONS = 4.0  # of (branches x batch x units): outputs before and after each nonlinearity, and slopes
 _COPIES_JACOBIAN = 7.0  # of (outputs x p): A, the directions, their tangents and products
 _COPIES_KERNEL = 12.0  # of (outputs x outputs)
+_COPIES_HELD_OUT = 1.2  # of (networks looked at x held-out examples x units)
 _MEASURED = 32  # networks at a time that are looked at on held-out examples
 _PATH_STEPS = 40  # checkpoints along a trunk
 
@@ -79,7 +80,7 @@ def _group(chosen: "Configuration", kinds: int, full: bool, *, law: bool) -> int
     step = branches * batch * (_COPIES_ACTIVATIONS * size.units + size.inputs) * number
     draws = 0 if full else BLOCK * branches * batch * (8 + 2 * size.outputs * number)
     targets = branches * chosen.n_train * (8 + size.outputs * (8 + number))
-    held_out = _MEASURED * chosen.n_test * 2 * size.units * number
+    held_out = min(branches, _MEASURED) * chosen.n_test * _COPIES_HELD_OUT * size.units * number
     path = 4 * _PATH_STEPS * size.parameters * number
     data = (rows * 4 + 2 * 8 * (chosen.n_train + chosen.n_test)) * size.inputs
     jacobian = _law(chosen.n_train * size.outputs, size.parameters) if law else 0.0
@@ -98,7 +99,7 @@ def _case(case: "Case") -> float:
     size = size_of(Architecture("mlp", case.widths, case.activation, outputs), inputs)
     runs = case.runs * (case.records + 1)
     simulated = _COPIES_WEIGHTS * runs * size.parameters * 8
-    held_out = _MEASURED * 1797 * 2 * size.units * 8
+    held_out = min(runs, _MEASURED) * 1797 * _COPIES_HELD_OUT * size.units * 8
     return simulated + max(_law(case.n * outputs, size.parameters), held_out)
 
 

@@ -49,7 +49,7 @@ LONG = {
         *("--n-train", "20", "--seeds", "2", "--widths", "6", "--batch", "5", "--threads", "1", "--eta", "0.001"),
         *("--first-decay", "1000000", "--last-decay", "2000000", "--decays", "2"),
     ],
-    "network-law": ["--n", "8", "--components", "6", "--widths", "8", "--steps", "1000000000", "--runs", "2"],
+    "network-law": ["--steps", "10000000"],
     "advise-check": ["--problems", "4000"],
     "schedules-bench": ["--jobs", "2"],
     "bench": ["--workloads", "W1", "--peers", "numpy", "--seconds", "600"],

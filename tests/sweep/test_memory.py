@@ -24,6 +24,7 @@ GIB = 2**30
 #: peak of the process over the prediction, at least and at most
 BOUNDS = (0.75, 1.1)
 
+NETWORKS = "networks --threads 1 --grid 5 --first-decay 2 --branch-steps 3 --eta 0.0001 --surfaces pca"
 MEASURED = {
     "many columns": "phase2 --data gaussian --n 50 --features 200000 --steps 200 --replicas 4 --records 10",
 }
@@ -35,6 +36,22 @@ MEASURED_IN_FULL = {
     "separable": "phase2 --data gaussian --parametrization coordinatewise --depth 2 --n 8 --features 20000 "
     "--steps 100 --replicas 400 --records 10",
     "held-out": "phase2 --data digits --n 30 --features 60000 --steps 200 --replicas 4 --records 10",
+    "simulate": "simulate --data gaussian --n 4 --sampling shuffle --steps 2000 --replicas 3000 --records 1000",
+    "simulate, flips": "simulate --data gaussian --n 50 --features 100000 --noise flips --steps 200 --replicas 4 "
+    "--records 10",
+    "simulate, dropout": "simulate --data gaussian --n 20 --features 20000 --noise dropout --steps 60 --replicas 300 "
+    "--records 10",
+    "simulate, separable": "simulate --data gaussian --parametrization coordinatewise --depth 2 --n 8 --features 20000 "
+    "--steps 60 --replicas 400 --records 10",
+    "advise": "advise --data digits --n 30 --features 60000",
+    "advise-check": "advise-check --problems 1 --first 10010",
+    "network-law": "network-law --n 200 --widths 900 --steps 10 --records 2 --runs 2 --branch-steps 5",
+    "network-law, runs": "network-law --n 20 --widths 2000 --steps 10 --records 20 --runs 40 --branch-steps 5",
+    "network-law, digits": "network-law --n 60 --classes 10 --widths 100 --steps 10 --records 2 --runs 2 "
+    "--branch-steps 5",
+    "networks": f"{NETWORKS} --n-train 200 --seeds 6 --widths 2000,500 --batch 50 --last-decay 12 --decays 4",
+    "networks, seeds": f"{NETWORKS} --n-train 200 --seeds 30 --widths 64 --batch 100 --last-decay 40 --decays 8",
+    "networks, wide": f"{NETWORKS} --n-train 40 --seeds 2 --widths 3000,3000 --batch 10 --last-decay 8 --decays 2",
 }
 
 
