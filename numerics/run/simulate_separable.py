@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray
 
 #: w moves by this share of |w| in `auto` steps, and with --small; for the SDE's schemes, which cost more
-_TARGETS, _SDE_TARGETS = (0.2, 0.1), {"sde": (0.05, 0.1), "sde2": (0.02, 0.03)}
+_TARGETS, _SDE_TARGETS = (0.2, 0.1), {"sde": (0.05, 0.1), "sde2": (0.02, 0.02)}
 
 
 @dataclass(frozen=True, eq=False)

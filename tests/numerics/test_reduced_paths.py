@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numerics import start
-from numerics.dynamics import EulerMaruyama
+from numerics.dynamics import EulerMaruyama, PlaneEulerMaruyama, compact, trajectory
 from numerics.errors import InputError
 from numerics.noise_floor import stability_limit
 from numerics.problem import Problem
@@ -100,6 +100,21 @@ def test_reduced_and_full_sde_agree_on_the_same_draws(condition, sigma):
     reduced.advance(small, np.arange(35), times, noise, 3)
     full.advance(large, np.arange(35), times, noise, 3)
     assert largest_gap(problem, small, large) < 1e-10
+
+
+def test_the_dynamics_in_the_plane_observes_what_the_compact_one_does_on_the_same_draws():
+    problem = make_problem(condition=3.0)
+    _, _, u = models(problem)
+    reduced = problem.reduced(start.null_direction(problem, 1))
+    plane = PlaneEulerMaruyama(reduced, SHAPE, 3.0, eta=0.05)
+    full = EulerMaruyama(compact(reduced), SHAPE, 3.0, 0.05, False)
+    settings = (Constant(0.05), np.array([0, 40, 400]))
+    kept = {"noise": Noise(2, 0.1, 5), "replicas": 5, "threads": 1}
+    small = trajectory(plane, 1.1 * u, *settings, **kept)
+    large = trajectory(full, reduced.coordinates(1.1 * u), *settings, **kept)
+    assert set(small.variables) == set(large.variables)
+    for name in small.data_vars:
+        np.testing.assert_allclose(small[name], large[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

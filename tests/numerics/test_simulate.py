@@ -11,6 +11,7 @@ from numerics.errors import InputError
 from numerics.run import cli
 from numerics.run.simulate_options import DYNAMICS, NOISES, choice
 
+SEPARABLE = ["--parametrization", "coordinatewise"]
 QUICK = ["--small", "--replicas", "4", "--records", "20", "--steps", "600"]
 
 
@@ -48,6 +49,13 @@ def test_it_writes_figure_curves_and_summary(capsys, tmp_path):
         (["--noise", "minibatch"], "floor: C10"),
         (["--noise", "static"], "drift: C10"),
         (["--eta", "0.2", "--force"], "no prediction: eta exceeds the stability limit"),
+        ([*SEPARABLE, "--sampling", "shuffle"], "share of the way at step 600"),
+        ([*SEPARABLE, "--noise", "isotropic"], "derived where that is a ray"),
+        ([*SEPARABLE, "--noise", "static"], "drift: C10"),
+        ([*SEPARABLE, "--noise", "dropout"], "share of the way at step 600"),
+        ([*SEPARABLE, "--dynamics", "gradient-flow"], "floor: C10"),
+        ([*SEPARABLE, "--dynamics", "slow-law", "--noise", "flips"], "drift: C11"),
+        ([*SEPARABLE, "--eta", "1.5", "--force"], "diverged: 4 of 4"),
     ],
 )
 def test_every_prediction_is_named_or_its_absence_explained(capsys, monkeypatch, tmp_path, arguments, said):
@@ -68,6 +76,14 @@ def test_every_prediction_is_named_or_its_absence_explained(capsys, monkeypatch,
         ["--noise", "isotropic"],
         ["--noise", "dropout"],
         ["--dynamics", "momentum", "--noise", "flips", "--momentum", "0.5"],
+        [*SEPARABLE],
+        [*SEPARABLE, "--sampling", "shuffle", "--noise", "student"],
+        [*SEPARABLE, "--dynamics", "sde"],
+        [*SEPARABLE, "--dynamics", "sde2"],
+        [*SEPARABLE, "--noise", "isotropic"],
+        [*SEPARABLE, "--noise", "dropout"],
+        ["--parametrization", "diagonal-product", "--sampling", "without-replacement"],
+        ["--parametrization", "sinh", "--noise", "static"],
     ],
 )
 def test_a_small_run_agrees_with_its_prediction(capsys, tmp_path, arguments):
@@ -90,6 +106,9 @@ def test_a_small_run_agrees_with_its_prediction(capsys, tmp_path, arguments):
         (["--sampling", "shuffle", "--batch", "3", "--small"], "batch = 3 does not divide the 8 rows"),
         (["--sampling", "without-replacement", "--batch", "9", "--small"], "batch = 9 exceeds the 8 rows"),
         (["--eta", "5", "--small"], "exceeds the mean-square stability limit"),
+        ([*SEPARABLE, "--eta", "5", "--small"], "exceeds the mean-square stability limit"),
+        (["--parametrization", "cubic", "--small"], "parametrization = cubic is unknown; choose one of radial"),
+        (["--parametrization", "tanh", "--rho0", "20", "--small"], "outside the range of the parametrization; choose"),
         (["--steps", "many"], "steps = many is neither a whole number nor auto"),
     ],
 )
