@@ -35,6 +35,7 @@ _COPIES_WEIGHTS = 9.0  # of (branches x p): state before and after, velocity, gr
 _COPIES_ACTIVATIONS = 4.0  # of (branches x batch x units): outputs before and after each nonlinearity, and slopes
 _COPIES_JACOBIAN = 7.0  # of (outputs x p): A, the directions, their tangents and products
 _COPIES_KERNEL = 12.0  # of (outputs x outputs)
+_COPIES_LOOKED_AT = 3.0  # of the same, while test losses are computed or the law is integrated
 _COPIES_HELD_OUT = 1.2  # of (networks looked at x held-out examples x units)
 _MEASURED = 32  # networks at a time that are looked at on held-out examples
 _PATH_STEPS = 40  # checkpoints along a trunk
@@ -76,7 +77,7 @@ def _group(chosen: "Configuration", kinds: int, full: bool, *, law: bool) -> int
     number = 4  # bytes in float32
     branches = (chosen.decays + 1) * kinds * chosen.seeds
     batch = chosen.n_train if full else min(chosen.batch, chosen.n_train)
-    weights = _COPIES_WEIGHTS * branches * size.parameters * number
+    weights = branches * size.parameters * number
     step = branches * batch * (_COPIES_ACTIVATIONS * size.units + size.inputs) * number
     draws = 0 if full else BLOCK * branches * batch * (8 + 2 * size.outputs * number)
     targets = branches * chosen.n_train * (8 + size.outputs * (8 + number))
@@ -84,7 +85,8 @@ def _group(chosen: "Configuration", kinds: int, full: bool, *, law: bool) -> int
     path = 4 * _PATH_STEPS * size.parameters * number
     data = (rows * 4 + 2 * 8 * (chosen.n_train + chosen.n_test)) * size.inputs
     jacobian = _law(chosen.n_train * size.outputs, size.parameters) if law else 0.0
-    return int(BASE + data + targets + max(weights + step + draws, held_out + path, jacobian))
+    training, looking = _COPIES_WEIGHTS * weights + step + draws, _COPIES_LOOKED_AT * weights + held_out + path
+    return int(BASE + data + targets + max(training, looking, jacobian))
 
 
 def network_law(case: "Case", *, table: bool) -> int:
@@ -98,9 +100,10 @@ def _case(case: "Case") -> float:
     inputs, outputs = ((case.components,), 1) if case.classes == 2 else ((64,), 10)
     size = size_of(Architecture("mlp", case.widths, case.activation, outputs), inputs)
     runs = case.runs * (case.records + 1)
-    simulated = _COPIES_WEIGHTS * runs * size.parameters * 8
+    weights = runs * size.parameters * 8
     held_out = min(runs, _MEASURED) * 1797 * _COPIES_HELD_OUT * size.units * 8
-    return simulated + max(_law(case.n * outputs, size.parameters), held_out)
+    jacobian = _law(case.n * outputs, size.parameters)
+    return max(_COPIES_WEIGHTS * weights, _COPIES_LOOKED_AT * weights + max(held_out, jacobian))
 
 
 def schedules_bench(jobs: int, seeds: int) -> int:

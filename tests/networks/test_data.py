@@ -46,6 +46,14 @@ def test_mnist_files_plain_or_compressed_give_their_images(mnist_folder, mnist_a
     np.testing.assert_array_equal(test_labels, mnist_arrays[3])
 
 
+def test_the_files_that_were_read_are_named_for_a_rerun(mnist_folder):
+    named = [path.name.removesuffix(".gz") for path in data.files_of("mnist", mnist_folder)]
+    assert named == list(MNIST_FILES)
+    assert data.files_of("digits", None) == []
+    (mnist_folder / "mnist.npz").touch()
+    assert data.files_of("mnist", mnist_folder) == [mnist_folder / "mnist.npz"]
+
+
 def test_an_archive_of_mnist_gives_its_images(tmp_path, mnist_arrays):
     np.savez(tmp_path / "mnist.npz", **dict(zip(("x_train", "y_train", "x_test", "y_test"), mnist_arrays, strict=True)))
     (images, _), (_, test_labels) = mnist(tmp_path)

@@ -49,9 +49,9 @@ MEASURED_IN_FULL = {
     "network-law, runs": "network-law --n 20 --widths 2000 --steps 10 --records 20 --runs 40 --branch-steps 5",
     "network-law, digits": "network-law --n 60 --classes 10 --widths 100 --steps 10 --records 2 --runs 2 "
     "--branch-steps 5",
-    "networks": f"{NETWORKS} --n-train 200 --seeds 6 --widths 2000,500 --batch 50 --last-decay 12 --decays 4",
+    "networks": f"{NETWORKS} --n-train 200 --seeds 6 --widths 1000,500 --batch 50 --last-decay 12 --decays 4",
     "networks, seeds": f"{NETWORKS} --n-train 200 --seeds 30 --widths 64 --batch 100 --last-decay 40 --decays 8",
-    "networks, wide": f"{NETWORKS} --n-train 40 --seeds 2 --widths 3000,3000 --batch 10 --last-decay 8 --decays 2",
+    "networks, wide": f"{NETWORKS} --n-train 40 --seeds 2 --widths 1500,1500 --batch 10 --last-decay 8 --decays 2",
 }
 
 
