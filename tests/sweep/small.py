@@ -15,6 +15,13 @@ CONFIG = {
     "grid": {"eta_fraction": [0.3, 0.6]},
     "random": {"draws": 2, "seed": 5, "sigma": {"distribution": "loguniform", "low": 0.01, "high": 0.1}},
 }
+#: any dynamics and sampling: six points, ten shards
+SIMULATED = {
+    "job": "simulate",
+    "fixed": {**CONFIG["fixed"], "momentum": 0.5, "small": True},
+    "grid": {"dynamics": ["sgd", "momentum", "slow-law"], "sampling": ["with-replacement", "shuffle"]},
+    "random": {},
+}
 
 
 def sweep(**changes) -> Sweep:

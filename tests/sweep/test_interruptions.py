@@ -84,7 +84,7 @@ def test_a_sweep_killed_at_200_random_moments_leaves_no_unreadable_file_and_no_w
     while met < kills:
         tried += 1
         child = forked(lambda folder=folder: do(sweep(), folder))
-        time.sleep(draw.uniform(0, 1.2 * seconds))
+        time.sleep(draw.uniform(0, 0.7 * seconds))
         os.kill(child, signal.SIGKILL)
         met += os.WIFSIGNALED(os.waitpid(child, 0)[1])
         assert readable(folder), (tried, verify(folder))
