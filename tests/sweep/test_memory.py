@@ -76,6 +76,7 @@ def test_the_measured_peak_is_the_predicted_one_within_bounds(tmp_path, words):
     measured = int(re.search(r"peak (\d+)", done.stdout)[1]) * 1024
     value, unit = re.search(r"memory: about ([\d.]+) (GiB|MiB) of", done.stdout).groups()
     predicted = float(value) * (GIB if unit == "GiB" else 2**20)
+    print(f"{measured / 2**20:.0f} MiB, {measured / predicted:.2f} of the prediction: {words}")
     assert BOUNDS[0] < measured / predicted < BOUNDS[1], (measured / 2**20, predicted / 2**20)
 
 
