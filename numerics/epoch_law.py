@@ -6,13 +6,15 @@ that for an epoch does: with M, N the product of its m = n/B maps and what its l
 
     C = E[M C M^T + N],  the mean over the orders of the rows, each as likely as another,
 
-which is linear in C at the epochs' beginnings. The orders are enumerated where there are few, and otherwise sampled,
-in independent groups whose scatter is the standard error. Within the epoch C moves on with the order's own maps: the
-loss sees the mean over its batches; the drift sees, in column i, E[q q_i] when row i is drawn, which is not symmetric.
-Derived in `theory.sampling`, verified against a recursion over the sets of rows already drawn.
+which is linear in C at the epochs' beginnings. Heavy ball has the same equation for the second moment of (q, A p):
+given the order, a batch maps it by [[I - (eta/B) K P_T, -eta beta I], [(1/B) K P_T, beta I]]. The orders are enumerated
+where there are few, and otherwise sampled, in independent groups whose scatter is the standard error. Within the epoch C
+moves on with the order's own maps: the loss sees the mean over its batches; the drift sees, in column i, E[q q_i] when
+row i is drawn, which is not symmetric. Derived in `theory.sampling`, verified against a recursion over the sets of rows
+already drawn; under momentum against every order written out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import combinations
 from math import factorial
@@ -34,8 +36,8 @@ IntArray = npt.NDArray[np.int64]
 MOST_ORDERS = 5040
 #: orders sampled beyond that: independent groups, and orders in each
 GROUPS, GROUP_SIZE = 8, 250
-#: rows above which the n^2 unknowns of the epoch's equation cost too much
-MOST_ROWS = 32
+#: rows above which the n^2 unknowns of the epoch's equation cost too much, and under momentum its (2n)^2
+MOST_ROWS, MOST_ROWS_MOMENTUM = 32, 12
 
 
 @cache
@@ -78,28 +80,47 @@ class EpochFluctuations:
     K: FloatArray
     eta: float
     batches: IntArray
+    momentum: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Unknowns that a batch maps: n, or 2n under momentum."""
+        return len(self.K) * (2 if self.momentum else 1)
+
+    def _columns(self, rows: IntArray) -> FloatArray:
+        """How the residuals of the drawn rows ``(orders, B)`` enter, ``(orders, size, B)``."""
+        drawn = self.K[:, rows].transpose(1, 0, 2) / rows.shape[1]
+        if not self.momentum:
+            return np.asarray(self.eta * drawn)
+        return np.concatenate([self.eta * drawn, -drawn], axis=1)
+
+    @cached_property
+    def _between(self) -> FloatArray:
+        """What is carried from a step to the next beside that ``(size, size)``."""
+        eye = np.eye(len(self.K))
+        if not self.momentum:
+            return eye
+        return np.block([[eye, -self.eta * self.momentum * eye], [0 * eye, self.momentum * eye]])
 
     @cached_property
     def _steps(self) -> tuple[FloatArray, FloatArray]:
-        """M and N at unit sigma before each batch and at the end, each ``(m + 1, orders, n, n)``."""
-        count, length, batch = self.batches.shape
-        n = len(self.K)
-        rate = self.eta / batch
+        """M and N at unit sigma before each batch and at the end, each ``(m + 1, orders, size, size)``."""
+        (count, length, _), n = self.batches.shape, self.size
         maps, noise = np.empty((length + 1, count, n, n)), np.zeros((length + 1, count, n, n))
         maps[0] = np.eye(n)
         for t in range(length):
-            rows = self.batches[:, t]
-            columns = rate * self.K[:, rows].transpose(1, 0, 2)
-            maps[t + 1] = maps[t] - columns @ np.take_along_axis(maps[t], rows[:, :, None], axis=1)
-            half = noise[t] - columns @ np.take_along_axis(noise[t], rows[:, :, None], axis=1)
+            rows, carry = self.batches[:, t], self._between
+            columns = self._columns(rows)
+            maps[t + 1] = carry @ maps[t] - columns @ np.take_along_axis(maps[t], rows[:, :, None], axis=1)
+            half = carry @ noise[t] - columns @ np.take_along_axis(noise[t], rows[:, :, None], axis=1)
             across = np.take_along_axis(half, rows[:, None, :], axis=2) @ columns.transpose(0, 2, 1)
-            noise[t + 1] = half - across + columns @ columns.transpose(0, 2, 1)
+            noise[t + 1] = half @ carry.T - across + columns @ columns.transpose(0, 2, 1)
         return maps, noise
 
     @cached_property
     def transfer(self) -> FloatArray:
-        """Matrix ``(n^2, n^2)`` of E[M C M^T]."""
-        n, count = len(self.K), len(self.batches)
+        """Matrix ``(size^2, size^2)`` of E[M C M^T]."""
+        n, count = self.size, len(self.batches)
         flat = self._steps[0][-1].reshape(count, n * n)
         products = (flat.T @ flat / count).reshape(n, n, n, n)  # [a, b, c, d] = E M_ab M_cd
         return np.asarray(products.transpose(0, 2, 1, 3).reshape(n * n, n * n))
@@ -107,21 +128,22 @@ class EpochFluctuations:
     @property
     def spectral_radius(self) -> float:
         """Below 1 where the second moment stays bounded."""
-        return spectral_radius(lambda C: (self.transfer @ C.ravel()).reshape(C.shape), len(self.K))
+        return spectral_radius(lambda C: (self.transfer @ C.ravel()).reshape(C.shape), self.size)
 
     def covariances(self, sigma: float) -> FloatArray:
         """C ``(m, orders, n, n)`` before each batch, given the order of its epoch.
 
         Raises InputError above the stability limit.
         """
-        n = len(self.K)
+        n, rows = self.size, len(self.K)
         if self.spectral_radius >= 1:
             rule = "exceeds the mean-square stability limit under epoch shuffling"
             raise InputError("eta", self.eta, rule, "lower eta or raise the batch size")
         maps, noise = self._steps
         source = sigma**2 * noise[-1].mean(axis=0)
         C = np.linalg.solve(np.eye(n * n) - self.transfer, source.ravel()).reshape(n, n)
-        return np.asarray(maps[:-1] @ (C + C.T) / 2 @ maps[:-1].transpose(0, 1, 3, 2) + sigma**2 * noise[:-1])
+        found = maps[:-1] @ (C + C.T) / 2 @ maps[:-1].transpose(0, 1, 3, 2) + sigma**2 * noise[:-1]
+        return np.asarray(found[:, :, :rows, :rows])
 
     def stationary(self, sigma: float) -> Stationary:
         """The mean over the batches of an epoch, and what the drawn rows see."""
@@ -136,15 +158,18 @@ class EpochFluctuations:
 
 @dataclass(frozen=True)
 class EpochMoments:
-    """SGD with epoch shuffling, as `numerics.moments.Moments`; ``group`` takes one sampled group of orders only."""
+    """SGD, or heavy ball, with epoch shuffling, as `numerics.moments.Moments`; ``group`` takes one sampled group of
+    orders only.
+    """
 
     batch: int
     sigma: float
     group: int | None = None
+    momentum: float = 0.0
 
     def stationary(self, K: FloatArray, eta: float) -> Stationary:
         """See `numerics.moments.Moments`; the mean over the groups."""
-        found = [EpochFluctuations(K, eta, group).stationary(self.sigma) for group in self._orders(len(K))]
+        found = [self._of(K, eta, group).stationary(self.sigma) for group in self._orders(len(K))]
         covariances, seen = ([getattr(each, name) for each in found] for name in ("covariance", "seen"))
         return Stationary(np.mean(covariances, axis=0), np.mean(seen, axis=0))
 
@@ -153,9 +178,9 @@ class EpochMoments:
         batches = self._orders(len(K))[0]
 
         def excess(eta: float) -> float:
-            return EpochFluctuations(K, eta, batches).spectral_radius - 1
+            return self._of(K, eta, batches).spectral_radius - 1
 
-        low = stability_limit(K, batch=self.batch)
+        low = stability_limit(K, batch=self.batch) * (1 - self.momentum)
         while excess(low) >= 0:
             low /= 1.5
         high = 1.5 * low
@@ -166,7 +191,10 @@ class EpochMoments:
     def groups(self, n: int) -> "list[EpochMoments]":
         """One per independent group of sampled orders; none where all orders are enumerated."""
         count = len(orders(n, self.batch))
-        return [EpochMoments(self.batch, self.sigma, i) for i in range(count)] if count > 1 else []
+        return [replace(self, group=i) for i in range(count)] if count > 1 else []
+
+    def _of(self, K: FloatArray, eta: float, batches: IntArray) -> EpochFluctuations:
+        return EpochFluctuations(K, eta, batches, self.momentum)
 
     def _orders(self, n: int) -> IntArray:
         every = orders(n, self.batch)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
-from numerics.epoch_law import MOST_ROWS, EpochMoments
+from numerics.epoch_law import MOST_ROWS, MOST_ROWS_MOMENTUM, EpochMoments
 from numerics.manifold_law import ManifoldLaw, ManifoldPath
 from numerics.moments import BatchMoments, Moments, MomentumMoments, SdeMoments
 from numerics.noise_laws import dropout_path, isotropic_rates
@@ -121,11 +121,10 @@ def _moments(request: Request, n: int) -> Moments | NoPrediction:
     if request.dynamics == "sde2":
         return SdeMoments(batch, sigma, corrected=True)
     if request.sampling == "shuffle":
-        if request.dynamics == "momentum":
-            return NoPrediction("momentum remembers batches that the rest of the epoch depends on: not derived")
-        if n > MOST_ROWS:
-            return NoPrediction(f"the epoch's equation has n^2 unknowns and is solved up to n = {MOST_ROWS}")
-        return EpochMoments(batch, sigma)
+        most, unknowns = (MOST_ROWS_MOMENTUM, "(2n)^2") if request.momentum else (MOST_ROWS, "n^2")
+        if n > most:
+            return NoPrediction(f"the epoch's equation has {unknowns} unknowns and is solved up to n = {most}")
+        return EpochMoments(batch, sigma, momentum=request.momentum)
     if request.dynamics == "momentum":
         return MomentumMoments(batch, sigma, request.momentum, replace_rows, request.tau)
     return BatchMoments(batch, sigma, replace_rows, request.tau)

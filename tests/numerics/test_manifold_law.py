@@ -138,6 +138,10 @@ CASES = {
         sgd(momentum=0.7, label="rademacher"), MomentumMoments(BATCH, SIGMA, 0.7), BatchMoments(BATCH, SIGMA),
         load=0.3, settings={"lag": 0.3}, wrong_settings={"scale": 1 / 0.3},
     ),
+    "shuffled momentum": Stepping(
+        sgd(momentum=0.7, sampling="shuffle"), EpochMoments(BATCH, SIGMA, momentum=0.7),
+        MomentumMoments(BATCH, SIGMA, 0.7), load=0.3, settings={"lag": 0.3}, wrong_settings={"lag": 0.3},
+    ),
     "Euler-Maruyama": Stepping(
         sde(EulerMaruyama, False), SdeMoments(BATCH, SIGMA, False, 4), SdeMoments(BATCH, SIGMA, False), substeps=4
     ),
@@ -146,7 +150,7 @@ CASES = {
         settings={"corrected": True}, substeps=6, share=0.05, replicas=64,
     ),
 }  # fmt: skip
-LONG = ("momentum", "Euler-Maruyama", "corrected equation")
+LONG = ("momentum", "shuffled momentum", "Euler-Maruyama", "corrected equation")
 
 
 @pytest.mark.parametrize(

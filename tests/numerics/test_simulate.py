@@ -42,7 +42,7 @@ def test_it_writes_figure_curves_and_summary(capsys, tmp_path):
     ("arguments", "said"),
     [
         (["--dynamics", "momentum", "--noise", "rademacher"], "floor: C13"),
-        (["--dynamics", "momentum", "--sampling", "shuffle"], "no prediction (momentum remembers"),
+        (["--dynamics", "momentum", "--sampling", "shuffle"], "floor: C13"),
         (["--dynamics", "gradient-flow"], "floor: C10"),
         (["--dynamics", "slow-law", "--sampling", "without-replacement"], "slow-law is the prediction itself"),
         (["--noise", "flips"], "floor: C11, leading order"),
