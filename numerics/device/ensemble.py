@@ -13,19 +13,21 @@ from numerics.device.tensor_engine import DRAW_COPIES, STATE_COPIES, TensorEngin
 from numerics.device.triton_engine import TritonEngine
 from numerics.device.work import PRECISIONS, Buffers, Cells, FloatArray, IntArray, Model, Work
 from numerics.errors import InputError
+from numerics.schedule import Constant, Schedule
 
 Choice = Literal["auto", "triton", "torch"]
 
 _SHORTEST_CALL = 1 << 6
-_LONGEST_CALL = 1 << 20
+_LONGEST_CALL = 1 << 16
 _SECONDS_PER_CALL = 0.2
+_STEADY = Constant(1.0)
 
 
 class Engine(Protocol):
     """Takes steps in place."""
 
-    def advance(self, first: int, steps: int) -> None:
-        """Advance by steps, the first of them number first."""
+    def advance(self, first: int, paces: torch.Tensor) -> None:
+        """Advance by len(paces) steps, the first of them number first; learning rates are multiplied by paces."""
 
 
 def torch_device(text: str) -> torch.device:
@@ -97,18 +99,27 @@ class Ensemble:
         self.engine: Engine = kind(self.work, self.buffers)
         self.step, self._length = 0, _SHORTEST_CALL
 
-    def advance(self, steps: int, tick: Callable[[int], Any] = lambda _: None) -> None:
-        """Take steps, in calls short enough for a Ctrl-C; tick is called with the steps done since its last call."""
+    def advance(self, steps: int, tick: Callable[[int], Any] = lambda _: None, *, schedule: Schedule = _STEADY) -> None:
+        """Take steps, in calls short enough for a Ctrl-C; tick is called with the steps done since its last call.
+
+        The learning rate of step k is schedule(k) times a cell's own.
+        """
         end = self.step + steps
         while self.step < end:
             count = min(self._length, end - self.step)
             begin = time.perf_counter()
-            self.engine.advance(self.step, count)
+            self.engine.advance(self.step, self.paces(schedule, count))
             self.synchronize()
             self.step += count
             tick(count)
             if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == self._length:
                 self._length = min(2 * self._length, _LONGEST_CALL)
+
+    def paces(self, schedule: Schedule, count: int) -> torch.Tensor:
+        """What learning rates are multiplied by in the next count steps, on the device."""
+        states = self.buffers.states
+        values = schedule(np.arange(self.step, self.step + count))
+        return torch.tensor(values, dtype=states.dtype, device=states.device)
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked to."""

@@ -14,12 +14,14 @@ from numerics.device import draws
 from numerics.device.ensemble import Ensemble
 from numerics.device.triton_engine import on
 from numerics.device.work import Work
+from numerics.schedule import Constant
 
 #: of the normal transform per sample: half of a logarithm, a root, a sine and a cosine, by polynomials
 NORMAL_FLOPS = 30
 _COPY_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
 _MATRIX = {"cpu": 1024, "cuda": 8192}
 _BLOCKS = 64
+_FUSED_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def step_bytes(ensemble: Ensemble, steps: int) -> float:
         once = 2 * b.states.nbytes + b.rates.nbytes + b.sigmas.nbytes + b.limits.nbytes + b.replicas.nbytes
         return float(once / (b.count * steps))
     with Traffic() as traffic:
-        ensemble.engine.advance(0, steps)
+        ensemble.engine.advance(0, ensemble.paces(Constant(1.0), steps))
     return float(traffic.bytes / (b.count * steps))
 
 
@@ -125,11 +127,11 @@ def fused_draws(work: Work, device: torch.device, dtype: torch.dtype, replicas: 
     out = torch.empty(replicas, dtype=dtype, device=device)
     numbers = torch.arange(replicas, device=device)
     key, blocks = (torch.tensor(values, dtype=torch.int64, device=device) for values in (work.key, (_BLOCKS,)))
-    constants = {"BLOCK": 128, "REAL": tl.float64 if dtype == torch.float64 else tl.float32}
+    constants = {"BLOCK": _FUSED_BLOCK, "REAL": tl.float64 if dtype == torch.float64 else tl.float32}
 
     def draw() -> Tensor:
         with on(device):
-            only_normals[(-(-replicas // 128),)](
+            only_normals[(-(-replicas // _FUSED_BLOCK),)](
                 out, key, numbers, replicas, blocks, **constants, num_warps=4, enable_fp_fusion=True
             )
         return out

@@ -38,37 +38,44 @@ class TensorEngine:
         self.work, self.buffers = work, buffers
         self.functions = lower.tensors(step_formulas(work.parametrization))
         self.step = self._radial_step if work.radial else self._separable_step
-        self.block = torch.zeros(1, dtype=torch.int64, device=buffers.states.device)
+        states = buffers.states
+        self.block = torch.zeros(1, dtype=torch.int64, device=states.device)
+        self.paces = torch.zeros(self.run_length, dtype=states.dtype, device=states.device)  # of one run
 
     @cached_property
     def run_length(self) -> int:
         """Steps per run."""
         return run_length(self.buffers.count, self.work.batch)
 
-    def advance(self, first: int, steps: int) -> None:
-        """Advance by steps, the first of them number first. Returns before a card has finished."""
-        sample = first * self.work.batch
+    def advance(self, first: int, paces: Tensor) -> None:
+        """See `ensemble.Engine`. Returns before a card has finished."""
+        sample, steps = first * self.work.batch, len(paces)
         self.block.fill_(sample >> 1)
         lead = min(sample & 1, steps)  # an odd sample begins in the middle of a block
         if lead:
-            self.run(1, offset=1)
-        for _ in range((steps - lead) // self.run_length):
+            self._run_at(paces[:1], offset=1)
+        for at in range(lead, steps, self.run_length):
+            self._run_at(paces[at : at + self.run_length], offset=0)
+
+    def _run_at(self, paces: Tensor, offset: int) -> None:
+        """A run whose paces lie where it looks for them; a whole one as it was recorded."""
+        self.paces[: len(paces)].copy_(paces)
+        if len(paces) == self.run_length and offset == 0:
             self._whole_run()
-        rest = (steps - lead) % self.run_length
-        if rest:
-            self.run(rest, offset=0)
+        else:
+            self.run(len(paces), offset)
 
     def run(self, steps: int, offset: int) -> None:
         """Draw for steps and take them; the first sample is number offset of the counter's block."""
-        count = steps * self.work.batch
+        batch, count = self.work.batch, steps * self.work.batch
         blocks = self.block + torch.arange((offset + count + 1) // 2, device=self.block.device)
         normals, words = draws.samples(
             self.work.key, streams.PURPOSES["sgd"], self.buffers.replicas, blocks, self.buffers.states.dtype
         )
         rows = (words * len(self.work.y)) >> 32
-        for begin in range(offset, offset + count, self.work.batch):
-            end = begin + self.work.batch
-            self.step(normals[begin:end], rows[begin:end])
+        for k in range(steps):
+            own = slice(offset + k * batch, offset + (k + 1) * batch)
+            self.step(self.buffers.rates * self.paces[k], normals[own], rows[own])
         self.block.add_((offset + count) >> 1)
 
     @cached_property
@@ -95,37 +102,44 @@ class TensorEngine:
         self.block.copy_(block)
         return graph.replay
 
-    def _radial_step(self, normals: Tensor, rows: Tensor) -> None:
-        """One step of (X u, |u|^2, nu) from normals and rows ``(B, R)``."""
+    def _radial_step(self, rates: Tensor, normals: Tensor, rows: Tensor) -> None:
+        """One step of (X u, |u|^2, nu) from rates ``(R,)``, normals and rows ``(B, R)``.
+
+        A replica whose |u|^2 has left [0, limit] gets a gain that is NaN, and that makes all of its state NaN.
+        """
         b, n = self.buffers, len(self.work.y)
         s, q, nu = b.states[:n], b.states[n], b.states[n + 1]
-        inside = (q >= 0) & (q <= b.limits)
-        level, slope = self.functions["gain"](q), self.functions["gain_slope"](q)
+        outside = ~((q >= 0) & (q <= b.limits))
+        slope = self.functions["gain_slope"](q)
+        level = (torch.zeros_like(q) + self.functions["gain"](q)).masked_fill_(outside, torch.nan)
         score = s.gather(0, rows)
-        error = b.rates * (level * score - b.y.take(rows) - b.sigmas * normals)
+        error = rates * (level * score - b.y.take(rows) - b.sigmas * normals)
         weight = error * level
         keep = 1 - slope * (error * score).sum(0)
         new = keep * s
         for i in range(self.work.batch):
-            new = new - b.rows.index_select(1, rows[i]) * weight[i]
+            new.sub_(b.rows.index_select(1, rows[i]).mul_(weight[i]))
         change = keep * (weight * score).sum(0) + (weight * new.gather(0, rows)).sum(0)
-        q.copy_(torch.where(inside, keep * keep * q - change, torch.nan))
-        nu.copy_(torch.where(inside, keep * nu, torch.nan))
-        s.copy_(torch.where(inside, new, torch.nan))
+        q.copy_(keep * keep * q - change)
+        nu.mul_(keep)
+        s.copy_(new)
 
-    def _separable_step(self, normals: Tensor, rows: Tensor) -> None:
-        """One step of u ``(R, factors, d)`` from normals and rows ``(B, R)``."""
+    def _separable_step(self, rates: Tensor, normals: Tensor, rows: Tensor) -> None:
+        """One step of u ``(R, factors, d)`` from rates ``(R,)``, normals and rows ``(B, R)``.
+
+        A coordinate of w beyond the limit is NaN from then on, and that makes all of the replica's state NaN.
+        """
         b = self.buffers
         first, last = b.states[:, 0], b.states[:, -1]
         w = self.functions["value"](first, last)
-        inside = (w.abs() <= b.limits[:, None]).all(-1, keepdim=True)
+        w = w.masked_fill(~(w.abs() <= b.limits[:, None]), torch.nan)
         v = torch.zeros_like(w)
         for i in range(self.work.batch):
             lines = b.rows.index_select(0, rows[i])
             error = (lines * w).sum(-1) - b.y.take(rows[i]) - b.sigmas * normals[i]
-            v = v + error[:, None] * lines
-        v = b.rates[:, None] * v
+            v.add_(lines.mul_(error[:, None]))
+        v.mul_(rates[:, None])
         new_first = first - v * self.functions["slope_a"](first, last)
         if b.states.shape[1] == 2:
-            last.copy_(torch.where(inside, last - v * self.functions["slope_b"](first, last), torch.nan))
-        first.copy_(torch.where(inside, new_first, torch.nan))
+            last.sub_(v * self.functions["slope_b"](first, last))
+        first.copy_(new_first)

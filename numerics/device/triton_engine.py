@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,8 +15,8 @@ from theory import lower
 
 #: the longest state that is kept in registers; beyond it they spill and torch operations are as good
 LONGEST_STATE = 8192
-#: numbers of a state per thread, at most: a state, its change and a row of the data fit into 255 registers
-_PER_THREAD = 16
+#: float64 numbers of a state, and of what a batch adds up beside it, that a thread keeps without spilling: by ptxas
+_PER_THREAD_RADIAL, _PER_THREAD_SEPARABLE = 40, 64
 _WARP = 32
 
 
@@ -39,18 +40,39 @@ def obstacle(work: Work, device: torch.device) -> str:
     return ""
 
 
-def shape(work: Work) -> tuple[int, int, int]:
-    """(N, BLOCK, warps): a state's length as a power of 2, replicas per program, warps per program.
+@dataclass(frozen=True)
+class Layout:
+    """How a kernel is cut: tiles of a state, powers of two that hold it; replicas per program; warps per program."""
 
-    Radial: a thread per replica while a state of it fits into a thread's registers. Separable: a warp per replica.
+    tiles: tuple[int, ...]
+    block: int
+    warps: int
+
+
+def layout(work: Work, dtype: torch.dtype) -> Layout:
+    """Several replicas per warp where a thread or a part of the warp holds one; several warps for a long state.
+
+    Radial: beside s the sums of a batch. Separable: a warp per replica at least, which holds factors, w and those sums.
     """
-    length = 1 << (work.size - 1).bit_length()
+    sums, wide = int(work.batch > 1), 2 if dtype == torch.float32 else 1
     if work.radial:
-        warps = 4 if length < 2048 else 8
-        return length, max(1, min(128, 2 * _PER_THREAD * _WARP * warps // length)), warps
-    if length <= _WARP * _PER_THREAD:
-        return length, 4 * max(1, _WARP // length), 4
-    return length, 1, min(16, length // (_WARP * _PER_THREAD))
+        head = 1 << max((work.size - 1).bit_length() - 1, 0)
+        tail = 1 << max(work.size - head - 1, 0).bit_length()
+        threads = _threads((head + tail) * (1 + sums), _PER_THREAD_RADIAL * wide)
+        return Layout((head, tail), max(1, _WARP // threads), max(1, threads // _WARP))
+    length = 1 << (work.size - 1).bit_length()
+    threads = _threads(length * (work.state_shape[0] + 1 + sums), _PER_THREAD_SEPARABLE * wide)
+    return Layout((length,), 1, max(1, threads // _WARP))
+
+
+def _threads(numbers: int, most: int) -> int:
+    """A power of two of threads, none of which holds more than so many of the numbers."""
+    return int(1 << max(-(-numbers // most) - 1, 0).bit_length())
+
+
+def kernel_of(work: Work) -> Any:
+    """Triton's function."""
+    return specialise("reduced" if work.radial else "separable", work.parametrization, TRITON).advance
 
 
 class TritonEngine:
@@ -58,21 +80,19 @@ class TritonEngine:
 
     def __init__(self, work: Work, buffers: Buffers) -> None:
         self.work, self.buffers = work, buffers
-        name = "reduced" if work.radial else "separable"
-        self.kernel: Any = specialise(name, work.parametrization, TRITON).advance
+        self.kernel = kernel_of(work)
         self.numbers = torch.tensor([0, 0, *work.key], dtype=torch.int64, device=buffers.states.device)
 
-    def advance(self, first: int, steps: int) -> None:
-        """Advance by steps, the first of them number first. Returns before a card has finished."""
+    def advance(self, first: int, paces: torch.Tensor) -> None:
+        """See `ensemble.Engine`. Returns before a card has finished."""
         b = self.buffers
-        self.numbers[:2].copy_(torch.tensor([first, steps]))
-        _, block, warps = shape(self.work)
-        grid = (-(-b.count // block),)
+        self.numbers[:2].copy_(torch.tensor([first, len(paces)]))
+        cut = layout(self.work, b.states.dtype)
+        grid = (-(-b.count // cut.block),)
         with on(b.states.device):
             self.kernel[grid](
-                b.states, b.rows, b.y, b.rates, b.sigmas, b.limits, b.replicas, self.numbers, b.count, len(b.y),
-                *([] if self.work.radial else [self.work.size]),
-                **constants(self.work, b.states.dtype), num_warps=warps, enable_fp_fusion=True,
+                b.states, b.rows, b.y, b.rates, paces, b.sigmas, b.limits, b.replicas, self.numbers, b.count,
+                **constants(self.work, b.states.dtype), num_warps=cut.warps, enable_fp_fusion=True,
             )  # fmt: skip
 
 
@@ -80,10 +100,29 @@ def constants(work: Work, dtype: torch.dtype) -> dict[str, Any]:
     """What the kernel is compiled for."""
     import triton.language as tl
 
-    length, block, _ = shape(work)
-    own = {"N": length} if work.radial else {"FACTORS": work.state_shape[0], "D": length}
-    real = tl.float64 if dtype == torch.float64 else tl.float32
-    return {**own, "BATCH": work.batch, "BLOCK": block, "REAL": real, "PURPOSE": streams.PURPOSES["sgd"]}
+    cut = layout(work, dtype)
+    shared = {
+        "n": len(work.y),
+        "BATCH": work.batch,
+        "BLOCK": cut.block,
+        "REAL": tl.float64 if dtype == torch.float64 else tl.float32,
+        "PURPOSE": streams.PURPOSES["sgd"],
+    }
+    if work.radial:
+        return shared | dict(zip(("HEAD", "TAIL"), cut.tiles, strict=True)) | {"AXIS": _axis_of_rows()}
+    return shared | {"D": cut.tiles[0], "d": work.size, "FACTORS": work.state_shape[0]}
+
+
+def _axis_of_rows() -> int:
+    """Of a tile of the radial kernel: the one that Triton does not lay the threads of a warp along, given the choice.
+
+    Where a load is contiguous along neither axis, up to 3.6 it takes the first, from 3.7 on the last; on the wrong one
+    a sum crosses threads through shared memory.
+    """
+    import triton
+
+    major, minor = (int(part) for part in triton.__version__.split(".")[:2])
+    return 0 if (major, minor) >= (3, 7) else 1
 
 
 def on(device: torch.device) -> AbstractContextManager[Any]:

@@ -130,11 +130,15 @@ def measured(ensemble: "Ensemble", place: "torch.device", least: float) -> dict[
 def _steady(ensemble: "Ensemble", place: "torch.device", least: float) -> tuple[int, float]:
     """Steps of a call that lasts long enough to time, and the median of its time."""
     from numerics.device.limits import seconds
+    from numerics.schedule import Constant
 
     steps = _STEPS_COUNTED
-    while (spent := seconds(partial(ensemble.engine.advance, 0, steps), place, 0.0)) < least / 5:
+    while True:
+        paces = ensemble.paces(Constant(1.0), steps)
+        spent = seconds(partial(ensemble.engine.advance, 0, paces), place, 0.0)
+        if spent >= least / 5:
+            return steps, spent
         steps *= 2
-    return steps, spent
 
 
 def _name(place: "torch.device") -> str:

@@ -1,7 +1,6 @@
 """Triton's kernels without a card: run by its interpreter in a process of its own, and compiled for one."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from numerics.device import triton_engine  # noqa: E402
+from numerics.device import machine_code, triton_engine  # noqa: E402
 from numerics.device.work import Work  # noqa: E402
-from numerics.specialise import TRITON, specialise  # noqa: E402
 from tests.device.systems import model  # noqa: E402
 
-HOPPER = 90
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of Triton's own: what it compiles is compiled anew."""
+    if triton_engine.interpreting():
+        pytest.skip("interpreted functions are not compiled")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
 def test_the_kernels_pass_the_ensembles_tests_when_interpreted(pytestconfig, device):
@@ -36,23 +40,6 @@ def test_the_kernels_pass_the_ensembles_tests_when_interpreted(pytestconfig, dev
     assert "skipped" not in done.stdout
 
 
-def compiled(work, dtype, folder, monkeypatch):
-    """The kernel for a Hopper card, as far as machine code; no card is needed for that."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-    from triton.compiler import compile as build
-
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(folder))
-    real = "*fp64" if dtype == torch.float64 else "*fp32"
-    kinds = dict.fromkeys(("states", "gram", "X", "y", "rates", "sigmas", "limits"), real)
-    kinds |= {"replicas": "*i64", "numbers": "*i64", "count": "i32", "n": "i32", "d": "i32"}
-    kernel = specialise("reduced" if work.radial else "separable", work.parametrization, TRITON).advance
-    signature = {name: kinds.get(name, "constexpr") for name in kernel.arg_names}
-    source = ASTSource(fn=kernel, signature=signature, constexprs=triton_engine.constants(work, dtype))
-    options = {"num_warps": triton_engine.shape(work)[2], "enable_fp_fusion": True}
-    return build(source, target=GPUTarget("cuda", HOPPER, 32), options=options)
-
-
 @pytest.mark.parametrize(
     ("name", "depth", "size", "batch", "precision"),
     [
@@ -61,35 +48,52 @@ def compiled(work, dtype, folder, monkeypatch):
         ("tanh", 3, (8, 20), 1, "float32"),
     ],
 )
-def test_the_kernels_compile_for_a_hopper_card(tmp_path, monkeypatch, name, depth, size, batch, precision):
-    if triton_engine.interpreting():
-        pytest.skip("interpreted functions are not compiled")
+def test_the_kernels_compile_for_a_hopper_card(cache, name, depth, size, batch, precision):
     simulator, _ = model(name, depth, *size)
-    built = compiled(Work.of(simulator, batch=batch, seed=0), getattr(torch, precision), tmp_path, monkeypatch)
-    assert ".target sm_90" in built.asm["ptx"]
-    assert built.asm["cubin"]
+    code = machine_code.compiled(Work.of(simulator, batch=batch, seed=0), getattr(torch, precision))
+    assert ".target sm_90" in code.ptx
+    assert 16 < code.registers <= 255
+    wide = {kind for kind in ("float64", "float32") if code.cycles[kind] > 10}
+    assert wide == {precision}
 
 
-def stack_bytes(cubin, folder):
-    """Local memory per thread, by the disassembler that comes with Triton."""
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    if not tool.exists():
-        pytest.skip("this Triton comes without cuobjdump")
-    (folder / "kernel.cubin").write_bytes(cubin)
-    command = [str(tool), "--dump-resource-usage", str(folder / "kernel.cubin")]
-    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"STACK:(\d+)", report)[1])
+@pytest.mark.parametrize(
+    ("size", "batch", "precision"), [((20, 40), 1, "float64"), ((20, 40), 4, "float64"), ((50, 60), 1, "float64")]
+)
+def test_a_radial_replica_lives_in_registers(cache, size, batch, precision):
+    """No local memory, no shared memory, no barrier: what the layout of `kernels.reduced` is for."""
+    simulator, _ = model("radial", 3, *size)
+    code = machine_code.compiled(Work.of(simulator, batch=batch, seed=0), getattr(torch, precision))
+    assert (code.local_bytes, code.shared_bytes) == (0, 0)
+    assert "bar.sync" not in code.ptx
 
 
-@pytest.mark.parametrize(("batch", "most"), [(1, 64), (4, 320)])
-def test_a_radial_replica_lives_in_one_thread(tmp_path, monkeypatch, batch, most):
-    """No shared memory, no barrier, and little local memory: what the layout of `kernels.reduced` is for."""
-    if triton_engine.interpreting():
-        pytest.skip("interpreted functions are not compiled")
-    simulator, _ = model("radial", 3, 20, 40)
-    built = compiled(Work.of(simulator, batch=batch, seed=0), torch.float64, tmp_path, monkeypatch)
-    assert built.metadata.shared == 0
-    assert "bar.sync" not in built.asm["ptx"]
-    assert stack_bytes(built.asm["cubin"], tmp_path) <= most
+def test_a_warp_holds_a_replica_of_a_thousand_coordinates(cache):
+    simulator, _ = model("coordinatewise", 3, 50, 1000)
+    code = machine_code.compiled(Work.of(simulator, batch=1, seed=0), torch.float64)
+    assert (code.local_bytes, code.shared_bytes) == (0, 0)
+    assert "bar.sync" not in code.ptx
+
+
+def test_the_estimate_counts_the_loop_and_its_slowest_kind():
+    """By hand: 4 float64 instructions at 2 per cycle, 3 loads of 64 bits at half a warp each, 8 instructions in all."""
+    listing = """
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+        /*0010*/                   DFMA R2, R4, R6, R8 ;
+        /*0020*/                   DADD R2, R2, 1 ;
+        /*0030*/              @!P0 LDG.E.64 R4, desc[UR4][R6.64] ;
+        /*0040*/                   DMUL R2, R2, R2 ;
+        /*0050*/                   LDG.E.64 R4, desc[UR4][R6.64] ;
+        /*0060*/                   DFMA R2, R4, R6, R8 ;
+        /*0070*/                   LDG.E.64.CONSTANT R4, desc[UR4][R6.64] ;
+        /*0080*/               @P1 BRA 0x10 ;
+        /*0090*/                   BRA 0x90 ;
+    """
+    cut = triton_engine.Layout((16, 4), 32, 1)
+    code = machine_code.MachineCode("", 126, 0, 0, machine_code._loop(listing), cut, 4)
+    assert code.cycles["float64"] == 2
+    assert code.cycles["memory"] == 6
+    assert code.cycles["issue"] == 2
+    assert (code.bound, code.warps) == ("memory", 16)
+    card = machine_code.Card("of the test", 90, 2, 1e9)
+    assert code.most_replica_steps(card) == pytest.approx(2 * 1e9 * 32 * 2 / 4 / 6)
