@@ -41,6 +41,8 @@ def _panel(ax: "Axes", data: "xarray.Dataset", name: str) -> None:
         ax.set_yscale("log")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_minor_formatter("")  # labels between the powers of ten run into each other
+    else:
+        ax.ticklabel_format(style="sci", scilimits=(-3, 4))
     ax.set_title(name.replace("_", " "))
     ax.set_xlabel("predicted")
     ax.set_ylabel("simulated")
