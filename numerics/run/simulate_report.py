@@ -200,8 +200,6 @@ def summary(found: Found, started: float) -> dict[str, object]:
         if name not in found.curves:
             continue
         simulation[f"{name}_mean"], simulation[f"{name}_sem"] = mean_and_sem(found.curves[name].values)
-    law = found.prediction
-    parts = {} if law is None else {"floor": law.floor, "rho": law.rho, "progress": law.progress}
     return {
         "job": "simulate",
         "problem": {
@@ -221,7 +219,7 @@ def summary(found: Found, started: float) -> dict[str, object]:
             "rho0": scene.rho0,
             "steps": scene.duration,
         },
-        "prediction": {name: _record(part) for name, part in parts.items() if part},
+        "prediction": {name: _record(part) for name, part in _parts(found.prediction).items()},
         "simulation": simulation,
         "checks": [check.record() for check in found.checks],
         "notes": notes(found),
@@ -233,6 +231,12 @@ def summary(found: Found, started: float) -> dict[str, object]:
             inputs=settings.inputs,
         ),
     }
+
+
+def _parts(law: Prediction | None) -> dict[str, Foreseen | NoPrediction]:
+    """What is predicted, or why not, by name."""
+    parts = {} if law is None else {"floor": law.floor, "rho": law.rho, "progress": law.progress}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _record(part: Foreseen | NoPrediction) -> dict[str, object]:
@@ -252,18 +256,22 @@ def write(found: Found, folder: Path, started: float) -> None:
 
 
 def draw(found: Found) -> "Figure":
-    """rho, the fluctuation at its floor and the test loss against steps: simulation as points, law as line."""
-    figure, axes = new_figure(1, 3, width=9.6, height=3.0)
-    parts = found.prediction
-    _panel(axes[0], found, found.scene.drifting, None if parts is None else parts.rho)
-    axes[0].set_title("distance from the minimum-norm solution")
-    axes[0].set_ylabel(r"$\rho = |P_N w|$")
-    _panel(axes[1], found, "fluctuation", None if parts is None else parts.floor)
-    axes[1].set_title("distance from interpolation")
-    axes[1].set_ylabel(r"$|XF(u) - t|^2 / 2n$")
-    _panel(axes[2], found, "test_loss", None)
-    axes[2].set_title("test loss" if found.scene.problem.test_kind else "test loss: none known")
-    for ax in axes:
+    """rho, where it is predicted the share of the way, the fluctuation at its floor and the test loss against steps:
+    simulation as points, law as line.
+    """
+    laws, kind = _parts(found.prediction), found.scene.problem.test_kind
+    panels = [
+        (found.scene.drifting, laws.get("rho"), "distance from minimum norm", r"$\rho = |P_N w|$"),
+        ("progress", laws.get("progress"), "share of the law's way", r"$(w - w_0) \cdot \Delta w / |\Delta w|^2$"),
+        ("fluctuation", laws.get("floor"), "distance from interpolation", r"$|XF(u) - t|^2 / 2n$"),
+        ("test_loss", None, "test loss" if kind else "test loss: none known", ""),
+    ]
+    shown = [panel for panel in panels if panel[0] in found.curves]
+    figure, axes = new_figure(1, len(shown), width=3.2 * len(shown), height=3.0)
+    for ax, (name, predicted, title, label) in zip(axes, shown, strict=True):
+        _panel(ax, found, name, predicted)
+        ax.set_title(title)
+        ax.set_ylabel(label)
         ax.set_xlabel("step")
         ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         ax.set_ylim(0, 1.08 * ax.get_ylim()[1])
