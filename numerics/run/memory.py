@@ -123,8 +123,8 @@ def _npy_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 def _csv(path: Path) -> tuple[int, int, int]:
     with open(path, newline="", encoding="utf-8-sig") as lines:
-        columns = len(next(csv.reader(lines)))
-        return sum(1 for _ in lines), columns, 0
+        columns = len(next(filter(None, csv.reader(lines)), []))
+        return max(sum(1 for _ in lines), 1), max(columns, 1), 0
 
 
 def _read(data: str) -> int:

@@ -106,6 +106,12 @@ def test_the_shape_is_that_of_the_problem(tmp_path, given):
     assert d == problem.d + (given["data"] == "TABLE")  # the target's column is read, too
 
 
+@pytest.mark.parametrize(("content", "columns"), [("", 1), ("\n\n", 1), ("a,b\n", 2), ("\n\na,b,y\n1,2,3\n", 3)])
+def test_a_table_that_holds_little_is_left_to_the_reader_to_judge(tmp_path, content, columns):
+    (tmp_path / "table.csv").write_text(content)
+    assert shape(str(tmp_path / "table.csv"), None, None, small=False)[:2] == (1, columns)
+
+
 @pytest.mark.parametrize("job", HUGE)
 def test_what_does_not_fit_is_refused_before_it_is_allocated(tmp_path, capsys, job):
     if job in ("networks", "network-law", "schedules-bench"):
