@@ -21,9 +21,7 @@ from numerics.provenance import ARGUMENTS
 from numerics.run.interrupt import MESSAGE, Interrupted, interruptible
 from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
 JOBS = {
     "phase1": "Phase I: the train loss falls to its floor (C1, C2).",
@@ -168,7 +166,7 @@ class Progress:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with interruptible():
             code = execute(arguments)

@@ -119,6 +119,13 @@ def test_every_parametrization_runs(capsys, tmp_path, name):
 
 
 @pytest.mark.usefixtures("no_picture")
+def test_without_a_job_the_jobs_are_listed(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["numerics.run"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert "\n  phase-diagram " in capsys.readouterr().out
+
+
 def test_a_forced_run_above_the_limit_reports_the_divergence(capsys, tmp_path):
     code, out, _ = run(capsys, "phase2", *QUICK, "--eta", "10", "--force", "--out", tmp_path)
     assert code == 0
