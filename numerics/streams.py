@@ -2,7 +2,8 @@
 
 Sample number t of a stream is a pair (standard normal, 32-bit word), computed from its address alone, so that bits
 depend on neither threads, chunks nor order. Block j = t // 2 of four words (w0, w1, w2, w3) holds two samples:
-Box-Muller turns (w0, w1) into the normals of t = 2j and 2j + 1; w2 and w3 are their words.
+Box-Muller turns (w0, w1) into the normals of t = 2j and 2j + 1; w2 and w3 are their words. Where only normals are
+wanted (the SDE), number t is one of four of block t // 4: (w2, w3) give two more.
 
 The transform uses only +, -, *, /, sqrt and fused multiply-adds where they are written, so normals carry the same bits
 on every IEEE machine. Uniforms have 32 bits: |normal| <= 6.66; an index drawn from a word has bias at most n / 2^32.
@@ -94,15 +95,22 @@ def philox(c0, c1, c2, c3, k0, k1, out):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _rounds(words, k0, k1):
     """Ten Philox rounds on the counters in words (4, m), in place."""
-    low, shift = _LOW, _SHIFT
     for j in range(words.shape[1]):
-        x0, x1, x2, x3 = words[0, j], words[1, j], words[2, j], words[3, j]
-        y0, y1 = np.uint64(k0), np.uint64(k1)
-        for _ in range(10):
-            p0, p1 = _M0 * x0, _M1 * x2
-            x0, x1, x2, x3 = (p1 >> shift) ^ x1 ^ y0, p1 & low, (p0 >> shift) ^ x3 ^ y1, p0 & low
-            y0, y1 = (y0 + _W0) & low, (y1 + _W1) & low
-        words[0, j], words[1, j], words[2, j], words[3, j] = x0, x1, x2, x3
+        counters = words[0, j], words[1, j], words[2, j], words[3, j]
+        words[0, j], words[1, j], words[2, j], words[3, j] = _block(counters, k0, k1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _block(counters, k0, k1):
+    """The four words of a counter of four. High halves may hold anything on the way: a product takes low ones alone."""
+    low, shift = _LOW, _SHIFT
+    x0, x1, x2, x3 = counters
+    y0, y1 = np.uint64(k0), np.uint64(k1)
+    for _ in range(10):
+        p0, p1 = _M0 * (x0 & low), _M1 * (x2 & low)
+        x0, x1, x2, x3 = (p1 >> shift) ^ x1 ^ y0, p1, (p0 >> shift) ^ x3 ^ y1, p0
+        y0, y1 = (y0 + _W0) & low, (y1 + _W1) & low
+    return x0 & low, x1 & low, x2 & low, x3 & low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -163,23 +171,48 @@ def fill(k0, k1, purpose, replica, block, words, scratch, normals):
     _box_muller(words[1], scratch[0], normals)
 
 
-@njit(nogil=True, error_model="numpy")  # kept with the kernels, whose names tell when kernels/single.py changes
-def fill_lanes(key, purpose, replicas, block, words, squares, normals):
-    """The same blocks of several streams side by side: column ``j L + l`` of words and normals is block + j of stream
-    replicas[l], l = 0..L-1. squares is a scratch ``(m,)``, of the type of the normals, float64 or float32.
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_normals(k0, k1, purpose, replica, block, words, scratch, normals):
+    """Blocks block, ..., block + m - 1 into normals (4, m) alone: number 4 (block + j) + i is normals[i, j].
+
+    words (4, m) and scratch (2, m) are overwritten.
     """
+    philox(np.uint64(block) & _LOW, np.uint64(block) >> _SHIFT, np.uint64(replica), np.uint64(purpose), k0, k1, words)
+    for half in range(0, 4, 2):
+        _minus_two_log(words[half], scratch[0])
+        _box_muller(words[half + 1], scratch[0], normals[half : half + 2])
+
+
+@njit(nogil=True, error_model="numpy")
+def side_by_side(replicas, blocks):
+    """Columns of `fill_lanes`: stream and block, from the first, of column ``j L + l``, both uint64 ``(blocks L,)``."""
     lanes = replicas.size
-    for j in range(words.shape[1] // lanes):
-        at = np.uint64(block) + np.uint64(j)
-        for i in range(j * lanes, (j + 1) * lanes):
-            words[0, i], words[1, i], words[3, i] = at & _LOW, at >> _SHIFT, np.uint64(purpose)
-            words[2, i] = np.uint64(replicas[i - j * lanes])
-    _rounds(words, key[0], key[1])
-    transform(words, squares, normals)
+    stream, offset = np.empty(blocks * lanes, np.uint64), np.empty(blocks * lanes, np.uint64)
+    for i in range(stream.size):
+        stream[i], offset[i] = np.uint64(replicas[i % lanes]), np.uint64(i // lanes)
+    return stream, offset
+
+
+@njit(nogil=True, error_model="numpy")  # kept with the kernels, whose names tell when kernels/single.py changes
+def fill_lanes(key, purpose, columns, block, words, squares, normals):
+    """Several streams side by side: column ``j L + l`` of words and normals is block + j of stream l, l = 0..L-1.
+
+    columns from `side_by_side`; normals ``(2, m)`` as `fill` has them, or ``(4, m)`` as `fill_normals`, float64 or
+    float32; squares is a scratch ``(m,)`` of their type.
+    """
+    stream, offset = columns
+    k0, k1 = key[0], key[1]
+    for i in range(words.shape[1]):
+        at = np.uint64(block) + offset[i]
+        counters = at & _LOW, at >> _SHIFT, stream[i], np.uint64(purpose)
+        words[0, i], words[1, i], words[2, i], words[3, i] = _block(counters, k0, k1)
+    transform(words[:2], squares, normals[:2])
+    if normals.shape[0] == 4:
+        transform(words[2:], squares, normals[2:])
 
 
 def transform(words, squares, normals):
-    """Normals (2, m), float64 or float32, from words (4, m)."""
+    """Normals (2, m), float64 or float32, from words (2, m)."""
     raise NotImplementedError("compiled code only")
 
 
@@ -216,6 +249,16 @@ def refill(sample, i, key, purpose, replica, window, words, scratch, normals):
 def row_index(word, n):
     """A row in [0, n) from a 32-bit word, by multiply and shift."""
     return np.int64((word * np.uint64(n)) >> _SHIFT)
+
+
+def normals(*, seed: int, purpose: str, replica: int, first: int, count: int) -> NDArray[np.float64]:
+    """Numbers first, ..., first + count - 1 of a stream of which only normals are wanted ``(count,)``."""
+    block = first // 4
+    m = (first + count + 3) // 4 - block
+    words, scratch, found = np.empty((4, m), np.uint64), np.empty((2, m)), np.empty((4, m))
+    k0, k1 = key(seed)
+    fill_normals(np.uint64(k0), np.uint64(k1), PURPOSES[purpose], replica, block, words, scratch, found)
+    return found.T.ravel()[first - 4 * block : first - 4 * block + count]
 
 
 def samples(

@@ -27,6 +27,15 @@ def sample(seed, purpose, replica, t):
     return radius * (math.sin(angle) if t % 2 else math.cos(angle)), words[2 + t % 2]
 
 
+def normal(seed, purpose, replica, t):
+    """Normal t of a stream of which only normals are wanted, four to a block."""
+    block, i = t // 4, t % 4
+    words = philox((block & MASK, block >> 32, replica, purpose), (seed & MASK, seed >> 32))
+    radius = math.sqrt(-2 * math.log((words[i & 2] + 0.5) / 2**32))
+    angle = 2 * math.pi * (words[(i & 2) + 1] + 0.5) / 2**32
+    return radius * (math.sin(angle) if i % 2 else math.cos(angle))
+
+
 def label_noise_sgd(u, predict, gradient, y, etas, *, batch, sigma, seed, replica, first_step=0):
     """u after the steps: u <- u - (eta/B) sum_b (f_b(u) - y_b - sigma xi_b) grad f_b(u), one sample after the other."""
     n = len(y)

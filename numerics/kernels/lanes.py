@@ -1,24 +1,45 @@
-"""Operations that numba does not offer: fused multiply-add, a number's bits, and rows added 64 bytes at a time.
+"""Operations that numba does not offer: lines of 64 bytes as values, fused multiply-add, a number's bits.
 
-The compiler cannot see that a state and the matrix it is updated from never overlap, and so would add rows one number
-at a time. Lengths are padded to whole lines of 64 bytes, so that no loop has a remainder. Every element is rounded in
-the same order whatever the processor's vector width: bits do not depend on it.
+The compiler vectorises a loop only behind checks that its arrays do not overlap, at every entry of the loop, and gives
+up where there are many. Here the program says what is a line: numba compiles it to one vector register, sums stay
+there, and no check is needed. Every element is rounded as the scalar would be, so that bits do not depend on the
+processor's vector width.
 """
+
+import operator
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, overload, register_model
 
 LINE = 64  # bytes
 _INT = ir.IntType(32)
 
+#: bits from which those of a positive x are taken to have those of about 1/x (12 %), by the type's size
+_INVERSE = {64: 0x7FDE623822FC16E6, 32: 0x7EF311C7}
 
-@intrinsic
-def fma(typingctx, x, y, z):
-    """x y + z, rounded once."""
-    return z(z, z, z), lambda context, builder, signature, args: builder.fma(*args)
+
+class Line(types.Type):
+    """8 float64 or 16 float32."""
+
+    def __init__(self, dtype):
+        self.dtype, self.count = dtype, LINE * 8 // dtype.bitwidth
+        super().__init__(name=f"Line({dtype})")
+
+
+@register_model(Line)
+class _LineModel(models.PrimitiveModel):
+    def __init__(self, manager, line):
+        super().__init__(manager, line, ir.VectorType(_element(line.dtype), line.count))
+
+
+def _element(dtype):
+    return ir.DoubleType() if dtype == types.float64 else ir.FloatType()
+
+
+_DOUBLES = Line(types.float64)
 
 
 @intrinsic
@@ -35,146 +56,145 @@ def as_float(typingctx, x):
     return to(x), lambda context, builder, signature, args: builder.bitcast(args[0], context.get_value_type(to))
 
 
-def _vector(context, dtype):
-    return ir.VectorType(context.get_value_type(dtype), LINE * 8 // dtype.bitwidth)
+@intrinsic
+def fma(typingctx, x, y, z):
+    """x y + z, rounded once: numbers or lines."""
+
+    def codegen(context, builder, signature, args):
+        if isinstance(z, Line):
+            return builder.call(_intrinsic(builder, "fma", args), args)
+        return builder.fma(*args)
+
+    return z(z, z, z), codegen
 
 
-def _splat(builder, x, vector):
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), x, _INT(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_INT, vector.count), [0] * vector.count))
-
-
-def _fma(builder, x, y, z):
-    name = f"llvm.fma.v{x.type.count}f{64 if x.type.element == ir.DoubleType() else 32}"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type] * 3), name)
-    return builder.call(function, [x, y, z])
-
-
-def _load(builder, base, index, vector, align):
-    value = builder.load(builder.bitcast(builder.gep(base, [index]), vector.as_pointer()))
-    value.align = align
-    return value
-
-
-def _make_add(lines):
-    """The intrinsic that treats this many neighbouring lines at once, their sums in registers."""
-
-    @intrinsic
-    def add(typingctx, s, base, width, column, keep, rows, picks, weights, first, stride, count):
-        def codegen(context, builder, signature, args):
-            vector, align = _vector(context, s.dtype), s.dtype.bitwidth // 8
-            arrays = {i: context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 5, 6, 7)}
-            shifts = [builder.add(args[3], ir.Constant(args[3].type, i * vector.count)) for i in range(lines)]
-            own = [builder.add(args[1], shift) for shift in shifts]
-            keep_all = _splat(builder, args[4], vector)
-            sums = [cgutils.alloca_once(builder, vector) for _ in shifts]
-            for at, total in zip(own, sums, strict=True):
-                builder.store(builder.fmul(keep_all, _load(builder, arrays[0], at, vector, align)), total)
-            with cgutils.for_range(builder, args[10]) as loop:
-                b = builder.add(args[8], builder.mul(loop.index, args[9]))
-                weight = _splat(builder, builder.fneg(builder.load(builder.gep(arrays[7], [b]))), vector)
-                offset = builder.mul(builder.load(builder.gep(arrays[6], [b])), args[2])
-                for shift, total in zip(shifts, sums, strict=True):
-                    line = _load(builder, arrays[5], builder.add(offset, shift), vector, align)
-                    builder.store(_fma(builder, weight, line, builder.load(total)), total)
-            for at, total in zip(own, sums, strict=True):
-                target = builder.bitcast(builder.gep(arrays[0], [at]), vector.as_pointer())
-                builder.store(builder.load(total), target).align = align
-            return context.get_dummy_value()
-
-        return types.void(s, base, width, column, keep, rows, picks, weights, first, stride, count), codegen
-
-    return add
-
-
-_add_1, _add_2, _add_3, _add_4 = (_make_add(lines) for lines in (1, 2, 3, 4))
-
-
-def _make_products(outputs):
-    """The intrinsic that forms this many outputs of `products` at once, for two lines of lanes."""
-
-    @intrinsic
-    def multiply(typingctx, out, matrix, row, n, h, lanes, lane):
-        def codegen(context, builder, signature, args):
-            vector, align = _vector(context, out.dtype), out.dtype.bitwidth // 8
-            arrays = {i: context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 4)}
-            row, n, lanes, lane = args[2], args[3], args[5], args[6]
-            seconds = builder.add(lane, ir.Constant(lane.type, vector.count))
-            rows = [builder.add(row, ir.Constant(row.type, i)) for i in range(outputs)]
-            sums = [[cgutils.alloca_once(builder, vector) for _ in range(2)] for _ in rows]
-            for pair in sums:
-                for total in pair:
-                    builder.store(ir.Constant(vector, None), total)
-            with cgutils.for_range(builder, n) as loop:
-                start = builder.mul(loop.index, lanes)
-                factors = [
-                    _load(builder, arrays[4], builder.add(start, shift), vector, align) for shift in (lane, seconds)
-                ]
-                for i, pair in zip(rows, sums, strict=True):
-                    entry = builder.load(builder.gep(arrays[1], [builder.add(builder.mul(i, n), loop.index)]))
-                    entry_all = _splat(builder, entry, vector)
-                    for factor, total in zip(factors, pair, strict=True):
-                        builder.store(_fma(builder, entry_all, factor, builder.load(total)), total)
-            for i, pair in zip(rows, sums, strict=True):
-                for shift, total in zip((lane, seconds), pair, strict=True):
-                    target = builder.gep(arrays[0], [builder.add(builder.mul(i, lanes), shift)])
-                    builder.store(builder.load(total), builder.bitcast(target, vector.as_pointer())).align = align
-            return context.get_dummy_value()
-
-        return types.void(out, matrix, row, n, h, lanes, lane), codegen
-
-    return multiply
-
-
-_multiply_1, _multiply_4 = _make_products(1), _make_products(4)
-
-
-@njit(nogil=True, error_model="numpy")
-def products(out, matrix, n, h, lanes):
-    """out = matrix h for h ``(n, lanes)``, all flat, matrix ``(n, n)``; lanes is a multiple of two lines."""
-    both = 2 * LINE // out.itemsize
-    for lane in range(0, lanes, both):
-        row = 0
-        while row + 4 <= n:
-            _multiply_4(out, matrix, row, n, h, lanes, lane)
-            row += 4
-        while row < n:
-            _multiply_1(out, matrix, row, n, h, lanes, lane)
-            row += 1
+def _intrinsic(builder, name, args):
+    vector = args[0].type
+    name = f"llvm.{name}.v{vector.count}f{64 if vector.element == ir.DoubleType() else 32}"
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * len(args)), name)
 
 
 @intrinsic
-def add_line(typingctx, s, at, keep, rows, start, weight):
-    """One line: s[at : at + line] = keep s - weight rows[start : start + line]."""
+def root(typingctx, x):
+    """Square roots of a line."""
+    return x(x), lambda context, builder, signature, args: builder.call(_intrinsic(builder, "sqrt", args), args)
+
+
+@intrinsic
+def _near_inverse(typingctx, x):
+    def codegen(context, builder, signature, args):
+        size = x.dtype.bitwidth
+        integers = ir.VectorType(ir.IntType(size), x.count)
+        bits = builder.sub(ir.Constant(integers, [_INVERSE[size]] * x.count), builder.bitcast(args[0], integers))
+        return builder.bitcast(bits, args[0].type)
+
+    return x(x), codegen
+
+
+def _data(context, builder, signature, args, position):
+    return context.make_array(signature.args[position])(context, builder, args[position]).data
+
+
+def _load(context, builder, array, data, index, count):
+    vector = ir.VectorType(_element(array.dtype), count)
+    value = builder.load(builder.bitcast(builder.gep(data, [index]), vector.as_pointer()))
+    value.align = array.dtype.bitwidth // 8
+    return value
+
+
+@intrinsic
+def get(typingctx, array, index):
+    """The line array[index:] of a flat array."""
+    line = Line(array.dtype)
 
     def codegen(context, builder, signature, args):
-        vector, align = _vector(context, s.dtype), s.dtype.bitwidth // 8
-        s_data, rows_data = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3))
-        kept = builder.fmul(_splat(builder, args[2], vector), _load(builder, s_data, args[1], vector, align))
-        factor = _splat(builder, builder.fneg(args[5]), vector)
-        total = _fma(builder, factor, _load(builder, rows_data, args[4], vector, align), kept)
-        builder.store(total, builder.bitcast(builder.gep(s_data, [args[1]]), vector.as_pointer())).align = align
+        return _load(context, builder, array, _data(context, builder, signature, args, 0), args[1], line.count)
+
+    return line(array, types.intp), codegen
+
+
+@intrinsic
+def get_doubles(typingctx, array, index):
+    """array[index : index + 8] of a flat array as a line of float64."""
+
+    def codegen(context, builder, signature, args):
+        value = _load(context, builder, array, _data(context, builder, signature, args, 0), args[1], _DOUBLES.count)
+        if array.dtype == types.float64:
+            return value
+        return builder.fpext(value, context.get_value_type(_DOUBLES))
+
+    return _DOUBLES(array, types.intp), codegen
+
+
+@intrinsic
+def pick(typingctx, array, first, stride, places, at):
+    """array[first + j stride + places[at + j]] for j = 0..7, as a line of float64."""
+
+    def codegen(context, builder, signature, args):
+        values, where = (_data(context, builder, signature, args, i) for i in (0, 3))
+        line, start = ir.Constant(context.get_value_type(_DOUBLES), ir.Undefined), args[1]
+        for j in range(_DOUBLES.count):
+            place = builder.load(builder.gep(where, [builder.add(args[4], ir.Constant(args[4].type, j))]))
+            value = builder.load(builder.gep(values, [builder.add(start, place)]))
+            if array.dtype != types.float64:
+                value = builder.fpext(value, ir.DoubleType())
+            line = builder.insert_element(line, value, _INT(j))
+            start = builder.add(start, args[2])
+        return line
+
+    return _DOUBLES(array, types.intp, types.intp, places, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx, array, index, line):
+    """Store a line at array[index:] of a flat array."""
+
+    def codegen(context, builder, signature, args):
+        at = builder.gep(_data(context, builder, signature, args, 0), [args[1]])
+        builder.store(args[2], builder.bitcast(at, args[2].type.as_pointer())).align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
-    return types.void(s, at, keep, rows, start, weight), codegen
+    return types.void(array, types.intp, line), codegen
+
+
+@intrinsic
+def splat(typingctx, like, x):
+    """A line of x, of the type of the array like."""
+    line = Line(like.dtype)
+
+    def codegen(context, builder, signature, args):
+        vector = context.get_value_type(line)
+        one = builder.insert_element(ir.Constant(vector, ir.Undefined), args[1], _INT(0))
+        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_INT, vector.count), [0] * vector.count))
+
+    return line(like, like.dtype), codegen
+
+
+def _between_lines(symbol, instruction):
+    @intrinsic
+    def operation(typingctx, x, y):
+        return x(x, x), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
+
+    @overload(symbol)
+    def _(x, y):
+        return (lambda x, y: operation(x, y)) if isinstance(x, Line) and x == y else None
+
+
+for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _between_lines(_symbol, _instruction)
 
 
 @njit(nogil=True, error_model="numpy")
-def add_rows(s, base, width, line, keep, rows, picks, weights, first, stride, count):
-    """s[base : base + width] = keep s - sum_b w_b row_b, flat arrays, width a multiple of the line.
+def inverse(x, two):
+    """1/x for a line of positive numbers to an ulp or two, by Newton's iteration; two = 2.0 in a line.
 
-    row_b is rows[i width : (i + 1) width] with i = picks[first + b stride]; w_b = weights[first + b stride], b < count.
+    Free of the processor's divider, which square roots keep busy.
     """
-    column = 0
-    while column + 4 * line <= width:
-        _add_4(s, base, width, column, keep, rows, picks, weights, first, stride, count)
-        column += 4 * line
-    if column + 3 * line == width:
-        _add_3(s, base, width, column, keep, rows, picks, weights, first, stride, count)
-    elif column + 2 * line == width:
-        _add_2(s, base, width, column, keep, rows, picks, weights, first, stride, count)
-    elif column + line == width:
-        _add_1(s, base, width, column, keep, rows, picks, weights, first, stride, count)
+    minus = two - two - x
+    y = _near_inverse(x)
+    for _ in range(4):
+        y = y * fma(minus, y, two)
+    return y
 
 
 @njit(nogil=True, error_model="numpy")

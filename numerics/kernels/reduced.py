@@ -7,8 +7,8 @@ unit null direction; a step costs O(Bn), whatever d. Written from the definition
 import numpy as np
 from numba import njit
 
-from numerics.kernels.lanes import LINE, add_line, add_rows, aligned, padded
-from numerics.streams import NOTHING, fill_lanes, row_index
+from numerics.kernels.lanes import LINE, aligned, fma, get, get_doubles, padded, pick, put, splat
+from numerics.streams import NOTHING, fill_lanes, row_index, side_by_side
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
 
@@ -29,6 +29,7 @@ def gain_slope(q):
 
 LANES = 16  # replicas stepped together: their independent chains of operations overlap in the processor
 DRAWS = 8  # blocks of random numbers drawn per replica at once
+EIGHT = LINE // 8  # float64 in a line
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -85,14 +86,42 @@ def drop_diverged(group, width, limit, s, q, nu):
     return left
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def noisy_labels(words, normals, y, sigma, drawn, labels):
-    """The row of each draw, and its label with noise, y_i + sigma xi."""
-    for half in range(2):
-        for j in range(words.shape[1]):
-            row = row_index(words[2 + half, j], y.size)
-            drawn[half, j] = row
-            labels[half, j] = y[row] + sigma * normals[half, j]
+@njit(nogil=True, error_model="numpy", forceinline=True)
+def add_row(s, base, width, line, keep, rows, start, minus):
+    """s[base : base + width] = keep s + minus row, the row at start of rows; keep and minus are lines."""
+    for column in range(0, width, line):
+        put(s, base + column, fma(minus, get(rows, start + column), keep * get(s, base + column)))
+
+
+@njit(nogil=True, error_model="numpy", forceinline=True)
+def add_rows(s, base, width, line, keep, rows, picks, weights, lane, batch):
+    """s[base : base + width] = keep s - sum_b w_b row_b, row and weight at ``lane + b LANES`` of picks and weights."""
+    real, column = s.dtype.type, 0
+    first, w = picks[lane] * width, splat(s, real(-weights[lane]))
+    while column + 4 * line <= width:  # sums of four lines in registers
+        at, start = base + column, first + column
+        s_0 = fma(w, get(rows, start), keep * get(s, at))
+        s_1 = fma(w, get(rows, start + line), keep * get(s, at + line))
+        s_2 = fma(w, get(rows, start + 2 * line), keep * get(s, at + 2 * line))
+        s_3 = fma(w, get(rows, start + 3 * line), keep * get(s, at + 3 * line))
+        b = lane + LANES
+        while b < batch * LANES:
+            minus, start = splat(s, real(-weights[b])), picks[b] * width + column
+            s_0, s_1 = fma(minus, get(rows, start), s_0), fma(minus, get(rows, start + line), s_1)
+            s_2, s_3 = fma(minus, get(rows, start + 2 * line), s_2), fma(minus, get(rows, start + 3 * line), s_3)
+            b += LANES
+        put(s, at, s_0)
+        put(s, at + line, s_1)
+        put(s, at + 2 * line, s_2)
+        put(s, at + 3 * line, s_3)
+        column += 4 * line
+    while column < width:
+        s_0, b = fma(w, get(rows, first + column), keep * get(s, base + column)), lane + LANES
+        while b < batch * LANES:
+            s_0 = fma(splat(s, real(-weights[b])), get(rows, picks[b] * width + column), s_0)
+            b += LANES
+        put(s, base + column, s_0)
+        column += line
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -104,68 +133,65 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     stay float64.
     """
     n = y.size
-    line = LINE // gram.itemsize
+    line, size, real = LINE // gram.itemsize, DRAWS * LANES, gram.dtype.type
     width = padded(n, line)
-    rows, s = aligned(gram, n * width), aligned(gram, LANES * width)
+    rows, s, labels = aligned(gram, n * width), aligned(gram, LANES * width), y.copy()
     rows[:], s[:] = 0.0, 0.0
     for i in range(n):
         rows[i * width : i * width + n] = gram[i]
-    stream, keep = np.empty(LANES, np.int64), np.empty(LANES, gram.dtype)
-    q, nu, level, slope, shrink, change = (
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES),
-    )
-    row_of, weight_of = np.empty(batch * LANES, np.int64), np.empty(batch * LANES, gram.dtype)
-    words, squares = np.empty((4, DRAWS * LANES), np.uint64), np.empty(DRAWS * LANES, gram.dtype)
-    normals = np.empty((2, DRAWS * LANES), gram.dtype)
-    drawn, labels = np.empty((2, DRAWS * LANES), np.int64), np.empty((2, DRAWS * LANES))
+    q, nu, level, slope = aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES)
+    shrink, change, keep = aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES)
+    picks, weights = np.empty(batch * LANES, np.int64), aligned(etas, batch * LANES)
+    stream = np.empty(LANES, np.int64)
+    words, squares = np.empty((4, size), np.uint64), np.empty(size, gram.dtype)
+    xi, drawn, row_words = aligned(gram, 2 * size), np.empty(2 * size, np.int64), words.reshape(4 * size)[2 * size :]
+    normals = xi.reshape((2, size))
+    zero, one, noise = splat(etas, 0.0), splat(etas, 1.0), splat(etas, sigma)
     for first in range(0, states.shape[0], LANES):
         group = states[first : first + LANES]
         load(group, replicas[first : first + LANES], width, limit, s, q, nu, stream)
+        columns = side_by_side(stream, DRAWS)
         window = NOTHING
         for k in range(etas.size):
             if not within(q, limit) and not drop_diverged(group, width, limit, s, q, nu):
                 break
-            rate = etas[k] / batch
+            rate = splat(etas, etas[k] / batch)
             for g in range(LANES):
-                level[g], slope[g], shrink[g], change[g] = gain(q[g]), gain_slope(q[g]), 0.0, 0.0
+                level[g], slope[g] = gain(q[g]), gain_slope(q[g])
             for b in range(batch):
                 t = (first_step + k) * batch + b
                 if not 0 <= (t >> 1) - window < DRAWS:
                     window = t >> 1
-                    fill_lanes(key, purpose, stream, window, words, squares, normals)
-                    noisy_labels(words, normals, y, sigma, drawn, labels)
-                half, at = t & 1, ((t >> 1) - window) * LANES
+                    fill_lanes(key, purpose, columns, window, words, squares, normals)
+                    for i in range(2 * size):
+                        drawn[i] = row_index(row_words[i], n)
+                at = (t & 1) * size + ((t >> 1) - window) * LANES
+                for g in range(0, LANES, EIGHT):
+                    score, level_g = pick(s, g * width, width, drawn, at + g), get(level, g)
+                    label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
+                    error = rate * (level_g * score - label)
+                    weight = level_g * error
+                    put(weights, b * LANES + g, weight)
+                    put(shrink, g, fma(error, score, get(shrink, g) if b > 0 else zero))
+                    put(change, g, fma(weight, score, get(change, g) if b > 0 else zero))
                 for g in range(LANES):
-                    row = drawn[half, at + g]
-                    score = np.float64(s[g * width + row])
-                    error = rate * (level[g] * score - labels[half, at + g])
-                    row_of[b * LANES + g] = row
-                    weight_of[b * LANES + g] = error * level[g]
-                    shrink[g] += error * score * slope[g]
-                    change[g] += error * level[g] * score
-            for g in range(LANES):
-                keep[g] = 1.0 - shrink[g]
+                    picks[b * LANES + g] = drawn[at + g]
+            for g in range(0, LANES, EIGHT):
+                put(keep, g, one - get(slope, g) * get(shrink, g))
             if batch == 1:
                 for g in range(LANES):
-                    start = row_of[g] * width
-                    for column in range(0, width, line):
-                        add_line(s, g * width + column, keep[g], rows, start + column, weight_of[g])
+                    kept, minus = splat(s, real(keep[g])), splat(s, real(-weights[g]))
+                    add_row(s, g * width, width, line, kept, rows, picks[g] * width, minus)
             else:
                 for g in range(LANES):
-                    add_rows(s, g * width, width, line, keep[g], rows, row_of, weight_of, g, LANES, batch)
+                    add_rows(s, g * width, width, line, splat(s, real(keep[g])), rows, picks, weights, g, batch)
             # |v|^2 = sum_b weight_b (X v)_b for the batch's step v, with X v = keep s_old - s_new
-            for g in range(LANES):
-                change[g] *= 1.0 - shrink[g]
-            for b in range(batch):
-                for g in range(LANES):
-                    i = b * LANES + g
-                    change[g] += np.float64(weight_of[i]) * np.float64(s[g * width + row_of[i]])
-            for g in range(LANES):
-                q[g] = (1.0 - shrink[g]) * (1.0 - shrink[g]) * q[g] - change[g]
-                nu[g] *= 1.0 - shrink[g]
+            for g in range(0, LANES, EIGHT):
+                keep_g = get(keep, g)
+                total = keep_g * get(change, g)
+                for b in range(batch):
+                    at = b * LANES + g
+                    total = fma(get(weights, at), pick(s, g * width, width, picks, at), total)
+                put(q, g, keep_g * keep_g * get(q, g) - total)
+                put(nu, g, keep_g * get(nu, g))
         store(group, width, s, q, nu)

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from numerics.kernels.linear import add, dot
-from numerics.streams import BLOCKS, NOTHING, refill, workspace
+from numerics.streams import BLOCKS, NOTHING, fill_normals
 
 # isort: split
 # BEGIN FORMULAS: radial, replaced by numerics.specialise
@@ -54,20 +54,19 @@ def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, 
     e^T/n^2.
     """
     n, size = y.size, states.shape[1]
-    window, words, scratch, normals = workspace(1)
+    words, scratch, normals = np.empty((4, BLOCKS), np.uint64), np.empty((2, BLOCKS)), np.empty((4, BLOCKS))
     normal, rows, planes, sizes = np.empty(n), np.empty((4, n)), np.empty((4, X.shape[1])), np.empty((4, size))
     for i in range(states.shape[0]):
         u = states[i]
-        window[0] = NOTHING
+        window = NOTHING
         for k in range(times.size):
             if not predict(u, limit, planes[0]):
                 u[:] = np.nan
                 break
             for b in range(n):
                 t = (first_step + k) * n + b
-                j = (t >> 1) - window[0]
-                if j < 0 or j >= BLOCKS:
-                    refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
-                    j = 0
-                normal[b] = normals[0, t & 1, j]
+                if not 0 <= (t >> 2) - window < BLOCKS:
+                    window = t >> 2
+                    fill_normals(key[0], key[1], purpose, replicas[i], window, words, scratch, normals)
+                normal[b] = normals[t & 3, (t >> 2) - window]
             step(u, X, y, times[k], eta, corrected, batch, sigma, normal, rows, planes, sizes)

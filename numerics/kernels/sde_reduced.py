@@ -2,14 +2,14 @@
 
 The path stays in span(rows of X, u_0): its state is s = X u ``(n,)``, q = |u|^2 and nu, the coordinate of u on the unit
 null direction. A step u + sum_i h_i (g X_i + (g'/r) s_i u) costs one product with X X^T, whatever d. Replicas lie side
-by side, so that all of a step vectorises.
+by side in two lines, lane g of row i at i lanes + g.
 """
 
 import numpy as np
 from numba import njit
 
-from numerics.kernels.lanes import aligned, products
-from numerics.streams import NOTHING, fill_lanes
+from numerics.kernels.lanes import LINE, aligned, fma, get, inverse, put, root, splat
+from numerics.streams import NOTHING, fill_lanes, side_by_side
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
 
@@ -28,27 +28,26 @@ def gain_slope(q):
 
 # END FORMULAS
 
-LANES = 32  # replicas side by side, a multiple of the two lines that `products` takes
 DRAWS = 8  # blocks of random numbers drawn per replica at once
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def transpose(group, s, q, nu, limit):
-    """States ``(m, n + 2)`` into lanes, s ``(n, LANES)``. A lane without a replica, or a diverged one, rests."""
-    n = group.shape[1] - 2
-    for g in range(LANES):
+    """States ``(m, n + 2)`` into lanes, s ``(n, lanes)``. A lane without a replica, or a diverged one, rests."""
+    n, lanes = group.shape[1] - 2, q.size
+    for g in range(lanes):
         rest(g, s, q, nu, limit)
     for g in range(group.shape[0]):
         if not np.isnan(group[g, n]):
             for i in range(n):
-                s[i * LANES + g] = group[g, i]
+                s[i * lanes + g] = group[g, i]
             q[g], nu[g] = group[g, n], group[g, n + 1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def rest(g, s, q, nu, limit):
     """A lane whose result nobody wants."""
-    s[g::LANES] = 0.0
+    s[g :: q.size] = 0.0
     q[g], nu[g] = min(1.0, limit), 0.0
 
 
@@ -56,7 +55,7 @@ def rest(g, s, q, nu, limit):
 def drop_diverged(group, s, q, nu, limit):
     """Replicas with q outside [0, limit] become NaN. Whether any is left."""
     n, left = group.shape[1] - 2, False
-    for g in range(LANES):
+    for g in range(q.size):
         if not 0.0 <= q[g] <= limit:
             rest(g, s, q, nu, limit)
             if g < group.shape[0]:
@@ -66,72 +65,148 @@ def drop_diverged(group, s, q, nu, limit):
     return left
 
 
+@njit(nogil=True, error_model="numpy")
+def spread(s, y, level, sigma, xi, start, rows, c, share, along):
+    """Put a_i xi_i into c for rows[0] <= i < rows[1], xi_i number start + i of the four by block in xi.
+
+    Adds |v|^2 to share and v . xi to along, v_i = e_i / (n a_i), a_i^2 = (e_i^2 + sigma^2) / n, by lanes.
+    """
+    n, lanes, line, real = y.size, share.size, LINE // s.itemsize, s.dtype.type
+    part, two, tiny = splat(s, real(1.0 / n)), splat(s, real(2.0)), real(1e-300 if s.itemsize == 8 else 1e-37)
+    least = splat(s, real(sigma * sigma / n) + tiny)
+    quarter = xi.size // 4
+    for g in range(0, lanes, line):
+        level_g, share_g, along_g = get(level, g), get(share, g), get(along, g)
+        for i in range(rows[0], rows[1]):
+            t = start + i
+            e = fma(level_g, get(s, i * lanes + g), splat(s, -y[i]))
+            f = e * part
+            square = fma(e, f, least)
+            noise = root(square) * get(xi, (t & 3) * quarter + (t >> 2) * lanes + g)
+            v = f * inverse(square, two)  # over a_i, as noise is times a_i
+            share_g, along_g = fma(v, f, share_g), fma(v, noise, along_g)
+            put(c, i * lanes + g, noise)
+        put(share, g, share_g)
+        put(along, g, along_g)
+
+
+@njit(nogil=True, error_model="numpy")
+def weigh(s, y, level, scale, along, h, product):
+    """h_i = scale h_i - along e_i / n in place, product = h . s, by lanes."""
+    n, lanes, line, real = y.size, along.size, LINE // s.itemsize, s.dtype.type
+    factor, part = splat(s, real(scale)), splat(s, real(1.0 / n))
+    for g in range(0, lanes, line):
+        level_g, along_g, total = get(level, g), get(along, g) * part, splat(s, real(0.0))
+        for i in range(n):
+            score = get(s, i * lanes + g)
+            e = fma(level_g, score, splat(s, -y[i]))
+            weight = factor * get(h, i * lanes + g) - along_g * e
+            put(h, i * lanes + g, weight)
+            total = fma(weight, score, total)
+        put(product, g, total)
+
+
+@njit(nogil=True, error_model="numpy", forceinline=True)
+def moved(s, at, slope, level, image):
+    """The line of s at this place becomes slope s + level image."""
+    put(s, at, fma(level, image, slope * get(s, at)))
+
+
+@njit(nogil=True, error_model="numpy")
+def move(s, h, matrix, slope, level, square):
+    """s = slope s + level (matrix h) and square = h . (matrix h), by lanes; matrix ``(n n,)``, symmetric."""
+    lanes, line = square.size, LINE // s.itemsize
+    n = s.size // lanes
+    zero = splat(s, s.dtype.type(0.0))
+    level_0, level_1, slope_0, slope_1 = get(level, 0), get(level, line), get(slope, 0), get(slope, line)
+    square_0, square_1 = zero, zero
+    row = 0
+    while row + 4 <= n:  # four rows and two lines: eight sums, and two loads for them
+        a_0, a_1, b_0, b_1, c_0, c_1, d_0, d_1 = zero, zero, zero, zero, zero, zero, zero, zero
+        for j in range(n):
+            h_0, h_1 = get(h, j * lanes), get(h, j * lanes + line)
+            entry = splat(s, matrix[row * n + j])
+            a_0, a_1 = fma(entry, h_0, a_0), fma(entry, h_1, a_1)
+            entry = splat(s, matrix[(row + 1) * n + j])
+            b_0, b_1 = fma(entry, h_0, b_0), fma(entry, h_1, b_1)
+            entry = splat(s, matrix[(row + 2) * n + j])
+            c_0, c_1 = fma(entry, h_0, c_0), fma(entry, h_1, c_1)
+            entry = splat(s, matrix[(row + 3) * n + j])
+            d_0, d_1 = fma(entry, h_0, d_0), fma(entry, h_1, d_1)
+        for image_0, image_1 in ((a_0, a_1), (b_0, b_1), (c_0, c_1), (d_0, d_1)):
+            at = row * lanes
+            square_0, square_1 = fma(get(h, at), image_0, square_0), fma(get(h, at + line), image_1, square_1)
+            moved(s, at, slope_0, level_0, image_0)
+            moved(s, at + line, slope_1, level_1, image_1)
+            row += 1
+    while row < n:
+        a_0, a_1 = zero, zero
+        for j in range(n):
+            entry = splat(s, matrix[row * n + j])
+            a_0, a_1 = fma(entry, get(h, j * lanes), a_0), fma(entry, get(h, j * lanes + line), a_1)
+        at = row * lanes
+        square_0, square_1 = fma(get(h, at), a_0, square_0), fma(get(h, at + line), a_1, square_1)
+        moved(s, at, slope_0, level_0, a_0)
+        moved(s, at + line, slope_1, level_1, a_1)
+        row += 1
+    put(square, 0, square_0)
+    put(square, line, square_1)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, gram, y, times, eta, batch, sigma, limit, key, purpose, first_step):
     """Advance states ``(R, n + 2)`` in place by steps of length times ``(steps,)``, the first of them first_step.
 
-    The SDE and its noise of n normals are those of `numerics.kernels.sde`, not corrected; gram ``(n, n)`` = X X^T. s
-    and the draws are rounded to the type of gram.
+    The SDE and its noise of n normals are those of `numerics.kernels.sde`, not corrected; gram ``(n, n)`` = X X^T. s,
+    the draws and the sums over rows are rounded to the type of gram.
     """
-    n = y.size
-    size = n * LANES
-    s, h, image, noise = aligned(gram, size), aligned(gram, size), aligned(gram, size), aligned(gram, size)
-    matrix = gram.copy().reshape(n * n)
-    stream = np.zeros(LANES, np.int64)
-    q, nu, level, slope = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    share, along, product, square = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    words, squares = np.empty((4, DRAWS * LANES), np.uint64), np.empty(DRAWS * LANES, gram.dtype)
-    normals = np.empty((2, DRAWS * LANES), gram.dtype)
-    for first in range(0, states.shape[0], LANES):
-        group = states[first : first + LANES]
-        stream[: group.shape[0]] = replicas[first : first + LANES]
+    n, lanes = y.size, 2 * LINE // gram.itemsize
+    matrix, labels = gram.copy().reshape(n * n), y.astype(gram.dtype)
+    s, h = aligned(gram, n * lanes), aligned(gram, n * lanes)
+    level, slope, share = aligned(gram, lanes), aligned(gram, lanes), aligned(gram, lanes)
+    along, product, square = aligned(gram, lanes), aligned(gram, lanes), aligned(gram, lanes)
+    q, nu, gain_of, slope_of = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    stream = np.zeros(lanes, np.int64)
+    words, squares = np.empty((4, DRAWS * lanes), np.uint64), np.empty(DRAWS * lanes, gram.dtype)
+    xi = aligned(gram, 4 * DRAWS * lanes)
+    normals = xi.reshape((4, DRAWS * lanes))
+    for first in range(0, states.shape[0], lanes):
+        group = states[first : first + lanes]
+        stream[: group.shape[0]] = replicas[first : first + lanes]
+        columns = side_by_side(stream, DRAWS)
         transpose(group, s, q, nu, limit)
         window = NOTHING
         for k in range(times.size):
             inside = 0
-            for g in range(LANES):
+            for g in range(lanes):
                 inside += 1 if (q[g] >= 0.0) & (q[g] <= limit) else 0
-            if inside < LANES and not drop_diverged(group, s, q, nu, limit):
+            if inside < lanes and not drop_diverged(group, s, q, nu, limit):
                 break
-            for g in range(LANES):
-                level[g], slope[g] = gain(q[g]), gain_slope(q[g])
-                share[g], along[g], product[g], square[g] = 0.0, 0.0, 0.0, 0.0
+            for g in range(lanes):
+                gain_of[g], slope_of[g] = gain(q[g]), gain_slope(q[g])
+                level[g], share[g], along[g] = gain_of[g], 0.0, 0.0
+            begin, i = (first_step + k) * n, 0
+            while i < n:
+                if not 0 <= ((begin + i) >> 2) - window < DRAWS:
+                    window = (begin + i) >> 2
+                    fill_lanes(key, purpose, columns, window, words, squares, normals)
+                stop = min(n, 4 * (window + DRAWS) - begin)
+                spread(s, labels, level, sigma, xi, begin - 4 * window, (i, stop), h, share, along)
+                i = stop
             scale = np.sqrt(times[k] * eta / batch)
-            for i in range(n):
-                t = (first_step + k) * n + i
-                if not 0 <= (t >> 1) - window < DRAWS:
-                    window = t >> 1
-                    fill_lanes(key, purpose, stream, window, words, squares, normals)
-                half, at = t & 1, ((t >> 1) - window) * LANES
-                for g in range(LANES):
-                    e = level[g] * s[i * LANES + g] - y[i]
-                    a = np.sqrt((e * e + sigma * sigma) / n)
-                    v = e / (n * a) if a > 0.0 else 0.0
-                    xi = normals[half, at + g]
-                    share[g] += v * v
-                    along[g] += v * xi
-                    h[i * LANES + g] = e / n
-                    noise[i * LANES + g] = a * xi
-            for g in range(LANES):
-                keep = (1.0 - np.sqrt(max(0.0, 1.0 - share[g]))) / share[g] if share[g] > 0.0 else 0.0
-                along[g] = times[k] + scale * keep * along[g]
-            for i in range(n):
-                for g in range(LANES):
-                    m = i * LANES + g
-                    h[m] = scale * noise[m] - along[g] * h[m]
-                    product[g] += h[m] * s[m]
-            products(image, matrix, n, h, LANES)
-            for g in range(LANES):
-                slope[g] = 1.0 + slope[g] * product[g]
-            for i in range(n):
-                for g in range(LANES):
-                    m = i * LANES + g
-                    square[g] += h[m] * image[m]
-                    s[m] = slope[g] * s[m] + level[g] * image[m]
-            for g in range(LANES):
-                q[g] = slope[g] * (slope[g] * q[g] + 2.0 * level[g] * product[g]) + level[g] * level[g] * square[g]
-                nu[g] *= slope[g]
+            for g in range(lanes):  # kappa = (1 - sqrt(1 - |v|^2)) / |v|^2, without the cancellation
+                kappa = 1.0 / (1.0 + np.sqrt(max(0.0, 1.0 - np.float64(share[g]))))
+                along[g] = times[k] + scale * kappa * np.float64(along[g])
+            weigh(s, labels, level, scale, along, h, product)
+            for g in range(lanes):
+                slope_of[g] = 1.0 + slope_of[g] * np.float64(product[g])
+                slope[g] = slope_of[g]
+            move(s, h, matrix, slope, level, square)
+            for g in range(lanes):
+                cross = slope_of[g] * q[g] + 2.0 * gain_of[g] * np.float64(product[g])
+                q[g] = slope_of[g] * cross + gain_of[g] * gain_of[g] * np.float64(square[g])
+                nu[g] *= slope_of[g]
         for g in range(group.shape[0]):
             if not np.isnan(group[g, n]):
-                group[g, :n] = s[g::LANES]
+                group[g, :n] = s[g::lanes]
                 group[g, n], group[g, n + 1] = q[g], nu[g]

@@ -43,7 +43,7 @@ def test_the_peers_sde_step_is_ours():
     """On the normals of our own stream."""
     workload = SMALL["sde"]
     task = make_task(workload, 3, False)
-    xi = np.array([[naive.sample(3, 0, i, b)[0] for b in range(4)] for i in range(6)])
+    xi = np.array([[naive.normal(3, 0, i, b) for b in range(4)] for i in range(6)])
     U = sde_step(np, task, task.cast()[2], task.X, task.y, xi)
     w = np.sum(U**2, axis=1)[:, None] * U
     expected = np.mean((w @ task.X.T - task.y) ** 2, axis=1) / 2

@@ -75,12 +75,14 @@ def test_a_seed_outside_64_bits_is_refused():
         streams.key(-1)
 
 
-def lanes(dtype, count=131_072, replicas=8):
-    """Normals ``(replicas, count)`` as the kernels draw them, several streams side by side, and the words."""
-    width = count // 2 * replicas
-    words, squares, normals = np.empty((4, width), np.uint64), np.empty(width, dtype), np.empty((2, width), dtype)
-    streams.fill_lanes(np.array([11, 0], np.uint64), 0, np.arange(replicas), 5, words, squares, normals)
-    by_lane = normals.reshape(2, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
+def lanes(dtype, count=131_072, replicas=8, each=2):
+    """Normals ``(replicas, count)``, each to a block, as kernels draw them, streams side by side, and the words."""
+    blocks = count // each
+    width = blocks * replicas
+    words, squares, normals = np.empty((4, width), np.uint64), np.empty(width, dtype), np.empty((each, width), dtype)
+    columns = streams.side_by_side(np.arange(replicas), blocks)
+    streams.fill_lanes(np.array([11, 0], np.uint64), 0, columns, 5, words, squares, normals)
+    by_lane = normals.reshape(each, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
     return by_lane, words[2:].reshape(2, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
 
 
@@ -90,6 +92,16 @@ def test_streams_drawn_side_by_side_have_the_bits_of_each_alone():
         alone = streams.samples(seed=11, purpose="sgd", replica=replica, first=10, count=64)
         assert np.array_equal(normals[replica], alone[0])
         assert np.array_equal(words[replica], alone[1])
+
+
+def test_four_normals_to_a_block_are_those_of_each_stream_alone():
+    together = lanes(np.float64, count=64, each=4)[0]
+    for replica in range(8):
+        alone = streams.normals(seed=11, purpose="sgd", replica=replica, first=20, count=64)
+        assert np.array_equal(together[replica], alone)
+    expected = [naive.normal(11, 0, 7, t) for t in range(21, 51)]
+    found = streams.normals(seed=11, purpose="sgd", replica=7, first=21, count=30)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_float32_normals_are_the_float64_ones_rounded():

@@ -98,10 +98,10 @@ def simulated(model: sgd.Model, states: FloatArray) -> FloatArray:
     return states
 
 
-def draws(per_step: int) -> Iterator[tuple[FloatArray, npt.NDArray[np.uint64]]]:
-    """Normals and words of one step after another."""
+def normals(per_step: int) -> Iterator[FloatArray]:
+    """Normals of one step after another, from a stream of which nothing else is wanted."""
     for k in count():
-        yield streams.samples(seed=SEED, purpose="sgd", replica=REPLICA, first=k * per_step, count=per_step)
+        yield streams.normals(seed=SEED, purpose="sgd", replica=REPLICA, first=k * per_step, count=per_step)
 
 
 def block(number: int, purpose: int = 0) -> tuple[tuple[int, ...], float]:
@@ -283,9 +283,9 @@ def test_variant_without_terms_is_plain_sgd_in_distribution_of_steps(setup: Setu
 def naive_sde(truth: Truth, u: FloatArray, eta: float, corrected: bool) -> FloatArray:
     """Euler-Maruyama with a symmetric n x n root in place of the kernel's rank-one form."""
     n = truth.problem.n
-    source = draws(n)
+    source = normals(n)
     for _ in range(STEPS):
-        xi = next(source)[0]
+        xi = next(source)
         A, e = truth.rows(u), truth.residual(u)
         force = truth.corrected(u, eta) if corrected else truth.gradient(u)
         a = np.sqrt((e**2 + SIGMA**2) / n)
