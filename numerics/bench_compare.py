@@ -22,13 +22,20 @@ Found = dict[str, list[dict[str, float]]]
 ROOT = str(Path(__file__).parents[1])
 #: reduced and full paths on the same draws may differ by this much, relative to the largest loss
 AGREEMENT = {"float64": 1e-9, "float32": 1e-3}
+#: seeds of the losses that are compared before anything is timed, none of a round's
+LOSS_SEEDS = (1000, 1001, 1002)
 #: standard errors of a difference of mean losses above which engines do not run the same process: 1e-5 two-sided
 Z_LOSS = 4.4
 
 
-def call(engine: str, workload: Workload, *, seconds: float, seed: int, threads: int, limit: float) -> dict[str, Any]:
-    """One measurement in a process of its own; {"error": ...} where the peer fails or takes longer than the limit."""
-    order = {"engine": engine, "workload": workload.as_dict(), "seconds": seconds, "seed": seed, "threads": threads}
+def call(
+    engine: str, workload: Workload, *, seconds: float, seeds: Sequence[int], threads: int, limit: float
+) -> dict[str, Any]:
+    """One measurement in a process of its own, of the first seed, and the mean loss of all.
+
+    With seconds = 0 losses alone; {"error": ...} where the peer fails or takes longer than the limit.
+    """
+    order = {"engine": engine, "workload": workload.as_dict(), "seconds": seconds, "seeds": seeds, "threads": threads}
     command = [sys.executable, "-m", "numerics.bench_worker", json.dumps(order)]
     environment = os.environ | {"PYTHONPATH": ROOT}
     try:
@@ -58,13 +65,19 @@ def paths_agree(workload: Workload, seed: int = 0) -> float:
     return gap
 
 
+def losses(engines: Sequence[str], workload: Workload, threads: int, limit: float) -> Found:
+    """Every engine's mean loss over `LOSS_SEEDS`, or its error: one row each."""
+    return {e: [call(e, workload, seconds=0.0, seeds=LOSS_SEEDS, threads=threads, limit=limit)] for e in engines}
+
+
 def rounds(engines: Sequence[str], workload: Workload, count: int, seconds: float, threads: int, limit: float) -> Found:
     """count measurements of every engine, alternated; a round is one seed. Engines that fail keep their error."""
     found: Found = {engine: [] for engine in engines}
     for seed in range(count):
         for engine in engines:
             if not (found[engine] and "error" in found[engine][-1]):
-                found[engine].append(call(engine, workload, seconds=seconds, seed=seed, threads=threads, limit=limit))
+                row = call(engine, workload, seconds=seconds, seeds=[seed], threads=threads, limit=limit)
+                found[engine].append(row)
     return found
 
 
@@ -76,8 +89,7 @@ def ran(found: Found) -> list[str]:
 def same_loss(found: Found) -> dict[str, float]:
     """z of each engine's mean loss over the seeds against ours. Raises RuntimeError where one is beyond `Z_LOSS`."""
     names = ran(found)
-    means = {e: float(np.mean([row["loss"] for row in found[e]])) for e in names}
-    errors = {e: float(np.sqrt(np.sum([row["sem"] ** 2 for row in found[e]])) / len(found[e])) for e in names}
+    means, errors = ({e: found[e][0][part] for e in names} for part in ("loss", "sem"))
     own = next(e for e in names if e.startswith(OURS))
     z = {e: (means[e] - means[own]) / float(np.hypot(errors[e], errors[own])) for e in names if e != own}
     for engine, value in z.items():

@@ -138,10 +138,12 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     workload, engine = Workload(**order["workload"]), order["engine"]
     threads = order["threads"] or os.cpu_count() or 1
-    first = make_run(engine, workload, order["seed"], threads)
-    loss = first(COMPARED_AFTER)()
+    first, *others = (make_run(engine, workload, seed, threads) for seed in order["seeds"])
+    losses = [first(COMPARED_AFTER)()]
     ready = time.perf_counter() - begin
-    found = {"loss": float(np.mean(loss)), "sem": float(np.std(loss, ddof=1) / np.sqrt(len(loss))), "ready": ready}
+    losses += [run(COMPARED_AFTER)() for run in others]
+    sems = [np.std(loss, ddof=1) / np.sqrt(len(loss)) for loss in losses]
+    found = {"loss": float(np.mean(losses)), "sem": float(np.linalg.norm(sems) / len(sems)), "ready": ready}
     if order["seconds"] > 0:
         found |= measure(first, workload.replicas, order["seconds"])
     found["peak_mb"] = peak_memory() / 1e6

@@ -148,12 +148,14 @@ def measure(
 ) -> dict[str, Any]:
     """Check, then time, one workload."""
     gap = compare.paths_agree(workload)
-    found = compare.rounds(engines(workload.kind, peers, workload.precision), workload, rounds, seconds, threads, limit)
+    compared = compare.losses(engines(workload.kind, peers, workload.precision), workload, threads, limit)
+    z = compare.same_loss(compared)
+    found = compare.rounds(compare.ran(compared), workload, rounds, seconds, threads, limit)
     return {
         "workload": workload.as_dict(),
         "paths_differ": gap,
-        "loss_z": compare.same_loss(found),
-        "rounds": found,
+        "loss_z": z,
+        "rounds": {engine: found.get(engine, compared[engine]) for engine in compared},
         "comparisons": compare.comparisons(found, workload.kind),
     }
 
@@ -166,7 +168,7 @@ def growth(workload: Workload, seconds: float, threads: int, limit: float) -> li
     variants += [("replicas", replace(workload, replicas=r)) for r in (16, 256, 4096)]
     rows = []
     for name, variant in variants:
-        found = compare.call(engine, variant, seconds=seconds, seed=0, threads=threads, limit=limit)
+        found = compare.call(engine, variant, seconds=seconds, seeds=[0], threads=threads, limit=limit)
         rows.append({"grows": name, "value": getattr(variant, name)} | found)
     return rows
 

@@ -70,6 +70,14 @@ def test_an_engine_of_another_process_is_refused():
         compare.same_loss({"latedecay reduced": [row], "numpy full": [row | {"loss": 2.0}]})
 
 
+def test_nothing_is_timed_where_an_engine_runs_another_process(monkeypatch):
+    row = {"loss": 1.0, "sem": 0.01}
+    monkeypatch.setattr(compare, "losses", lambda *_: {"latedecay full": [row], "numpy full": [row | {"loss": 2.0}]})
+    monkeypatch.setattr(compare, "rounds", lambda *_: pytest.fail("timed"))
+    with pytest.raises(RuntimeError, match="numpy full: mean loss 2"):
+        command.measure(SMALL["separable"], ("numpy",), 1, 0.1, 1, 60)
+
+
 def test_engine_and_reduction_are_never_mixed():
     row = {"rate": 1.0, "wall": 1.0, "cpu": 1.0}
     found = {name: [row, row] for name in engines("sgd", ("numpy",))}
