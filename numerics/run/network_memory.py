@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numerics.networks.configurations import Configuration
     from numerics.networks.law_comparison import Case
 
-NETWORKS_REMEDY = "lower --widths, --seeds, --decays, --batch or --n-train"
+NETWORKS_REMEDY = "lower --widths, --seeds, --decays, --batch or --n-train, or leave none (full batches) out of --kinds"
 BENCH_REMEDY = "lower --jobs or --seeds"
 LAW_REMEDY = "lower --widths, --n, --runs or --records"
 

@@ -188,6 +188,7 @@ def run(
     if threads < 1:
         raise InputError("threads", threads, "is below 1", "give at least 1")
     torch.set_num_threads(threads)
+    inputs = [str(path) for path in files_of(configuration.source, data_folder)]
     needs = networks(configuration, kinds, law=law)
     with session(out, needs=needs, remedy=NETWORKS_REMEDY) as folder:
         experiment = late_decay.prepare(
@@ -210,7 +211,6 @@ def run(
         )
         write_netcdf(folder.staging / "networks.nc", late_decay_report.dataset(data, predicted, drawn))
         record = late_decay_report.summary(experiment, data, predicted, drawn)
-        inputs = [str(path) for path in files_of(configuration.source, data_folder)]
         made = provenance(seed=seed, started=started, threads=threads, inputs=inputs)
         write_json(folder.staging / "summary.json", {**record, "provenance": made})
     return [*late_decay_report.lines(experiment, data, predicted, drawn), f"\npicture: {out / 'networks.png'}"]
