@@ -273,9 +273,14 @@ def simulate(
     first: int = 0,
 ) -> dict[str, FloatArray]:
     """Every observable at every step, ``(steps, R)``; NaN after a replica has diverged. Leaves states at steps[-1]."""
-    rows = list(records(model, states, schedule, steps, noise=noise, threads=threads, tick=tick, first=first))
-    table = {name: np.full((len(steps), len(states)), np.nan) for name in rows[0]}
+    rows = records(model, states, schedule, steps, noise=noise, threads=threads, tick=tick, first=first)
+    return tabulated(rows, len(steps), len(states))
+
+
+def tabulated(rows: Iterator[dict[str, FloatArray]], steps: int, replicas: int) -> dict[str, FloatArray]:
+    """Records ``(R,)`` as tables ``(steps, R)``, NaN where they stop early."""
+    table: dict[str, FloatArray] = {}
     for i, row in enumerate(rows):
         for name, values in row.items():
-            table[name][i] = values
+            table.setdefault(name, np.full((steps, replicas), np.nan))[i] = values
     return table

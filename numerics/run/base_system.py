@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numerics.errors import InputError
 from numerics.gradient_flow import Flow
 from numerics.problem import Problem, Reduced
+from numerics.run.machine import Machine
 from numerics.run.settings import Settings
 from numerics.scalar_law import SlowPath
 from numerics.schedule import Schedule
@@ -76,16 +77,12 @@ class System(ABC):
         self, states: FloatArray, schedule: Schedule, steps: IntArray, tick: Callable[[int], Any]
     ) -> dict[str, FloatArray]:
         """Observables ``(steps, R)`` of SGD from states, advanced in place. ``rho_slow`` is what the law speaks of."""
-        table = simulate(
-            self.model,
-            states,
-            schedule,
-            steps,
-            noise=self.noise,
-            threads=self.settings.threads,
-            tick=tick,
-            first=self.settings.first_replica,
-        )
+        machine = Machine.of(self.settings)
+        options: dict[str, Any] = {"noise": self.noise, "tick": tick, "first": self.settings.first_replica}
+        if machine.numba:
+            table = simulate(self.model, states, schedule, steps, threads=self.settings.threads, **options)
+        else:
+            table = machine.simulate(self.model, states, schedule, steps, **options)
         table["rho_slow"] = self.slow_rho(table)
         return table
 

@@ -19,7 +19,25 @@ from typer.exceptions import TyperException
 from numerics.errors import InputError
 from numerics.provenance import ARGUMENTS
 from numerics.run.interrupt import MESSAGE, Interrupted, interruptible
-from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
+from numerics.run.options import (
+    Batch,
+    Data,
+    DecayFactor,
+    Depth,
+    Device,
+    Engine,
+    Features,
+    Fraction,
+    Gamma,
+    Precision,
+    Rho0,
+    Rows,
+    Seed,
+    Shape,
+    Sigma,
+    Target,
+    depth_of,
+)  # fmt: skip
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -46,15 +64,11 @@ PLUGINS = {
     "check": "numerics.run.check",
 }
 
-Shape = Annotated[str, typer.Option(help="radial, coordinatewise, diagonal-difference, diagonal-product, sinh, tanh")]
 Eta = Annotated[str, typer.Option(help="learning rate, or auto: a share of the stability limit")]
-Fraction = Annotated[float, typer.Option(help="that share")]
-Rho0 = Annotated[str, typer.Option(help="start: distance from the minimum-norm solution, or auto: 1.5 |w_mn|")]
 Steps = Annotated[str, typer.Option(help="steps of the large learning rate, or auto: from the law (C6)")]
 DecayAt = Annotated[str, typer.Option(help="step of the decay, or auto")]
 Replicas = Annotated[int, typer.Option(help="independent runs")]
 Records = Annotated[int, typer.Option(help="points along a curve")]
-Seed = Annotated[int, typer.Option(help="of everything random")]
 Threads = Annotated[int, typer.Option(help="results do not depend on it")]
 Out = Annotated[Path | None, typer.Option(help="folder for figure, netCDF and summary.json [out/JOB]")]
 Small = Annotated[bool, typer.Option("--small", help="a few seconds: fewer rows and replicas")]
@@ -82,6 +96,9 @@ def _job_command(job: str) -> Callable[..., None]:
         records: Records = 800,
         seed: Seed = 0,
         threads: Threads = 2,
+        device: Device = "cpu",
+        engine: Engine = "auto",
+        precision: Precision = "float64",
         out: Out = None,
         small: Small = False,
         force: Force = False,
@@ -104,11 +121,13 @@ def run_job(job: str, options: dict[str, Any]) -> None:
     started = time.perf_counter()
     from numerics.run import report
     from numerics.run.library import outcome_of
+    from numerics.run.machine import Machine
     from numerics.run.memory import REMEDY, peak
     from numerics.run.session import session
     from numerics.run.settings import validated
 
     settings = validated(job=job, **numbers_or_auto(options))
+    Machine.of(settings).require()
     with session(settings.out, needs=peak(settings), remedy=REMEDY) as folder:
         with Progress(job) as progress:
             outcome = outcome_of(settings, progress.tick, progress.begin)

@@ -9,17 +9,16 @@ import numpy as np
 import typer
 
 from numerics.errors import InputError
+from numerics.run.options import Device, Shape
 
 if TYPE_CHECKING:
     import torch
 
     from numerics.device.ensemble import Ensemble
-    from numerics.run.phase_run import Machine
+    from numerics.run.machine import Machine
 
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1")]
 Engine = Annotated[str, typer.Option(help="torch, triton or auto: the fastest there")]
 Precision = Annotated[str, typer.Option(help="float64 or float32")]
-Shape = Annotated[str, typer.Option(help="radial, coordinatewise, diagonal-difference, diagonal-product, sinh, tanh")]
 Depth = Annotated[float, typer.Option(help="depth D")]
 Rows = Annotated[int, typer.Option("--n", help="rows")]
 Columns = Annotated[int, typer.Option("--d", help="columns")]
@@ -57,7 +56,7 @@ def command(
     """Speed of an ensemble on a device: replica-steps/s, shares of the limits of arithmetic, memory and generator."""
     from numerics.files import write_json
     from numerics.provenance import provenance
-    from numerics.run.phase_run import Machine
+    from numerics.run.machine import Machine
     from numerics.run.session import session
 
     started = time.perf_counter()
@@ -99,7 +98,7 @@ def _ensemble(
     cell: Cell = Grid(settings, Axis("sigma", (settings.sigma,)), Axis("batch", (float(batch),))).cells[0]
     return Ensemble(
         model_of(cell), cells_of([cell]), replicas=np.arange(count), batch=batch, seed=0, device=place,
-        engine=machine.engine if machine.engine != "numba" else "auto", precision=machine.precision,
+        engine=machine.device_engine, precision=machine.precision,
     )  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """Jobs as functions, for notebooks and scripts: what the command line runs, with nothing written."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from numerics.run.machine import Machine
 from numerics.run.report import Outcome
 from numerics.run.settings import Settings, validated
 from numerics.run.system import make_system
@@ -24,6 +26,12 @@ def run(job: str, **options: Any) -> Outcome:
 def outcome_of(settings: Settings, tick: Callable[[int], Any], begin: Callable[[int], Any]) -> Outcome:
     """Compute a job; ``begin`` hears the number of steps, ``tick`` of those done."""
     module = importlib.import_module(f"numerics.run.{settings.job.replace('-', '_')}")
+    machine = Machine.of(settings)
+    machine.require()
     with threadpool_limits(1):  # small matrices; more threads would change bits
-        outcome: Outcome = module.run(make_system(settings), tick, begin)
+        system = make_system(settings)
+        if not machine.numba:
+            need = machine.memory(system.model, system.noise, settings.replicas)
+            print(machine.require_memory(need), file=sys.stderr)
+        outcome: Outcome = module.run(system, tick, begin)
     return outcome

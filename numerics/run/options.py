@@ -16,6 +16,12 @@ Gamma = Annotated[float | None, typer.Option(help="the paper's gamma = D - 1, in
 Batch = Annotated[int, typer.Option(help="batch size, drawn with replacement")]
 Sigma = Annotated[float, typer.Option(help="standard deviation of the fresh label noise")]
 DecayFactor = Annotated[float, typer.Option(help="the decay divides the learning rate by this")]
+Fraction = Annotated[float, typer.Option(help="that share")]
+Rho0 = Annotated[str, typer.Option(help="start: distance from the minimum-norm solution, or auto: 1.5 |w_mn|")]
+Seed = Annotated[int, typer.Option(help="of everything random")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1")]
+Engine = Annotated[str, typer.Option(help="numba, torch, triton, or auto: numba on the CPU, the fastest on a card")]
+Precision = Annotated[str, typer.Option(help="float64, or float32 on the torch and triton engines")]
 
 
 def depth_of(depth: float | None, gamma: float | None) -> float:

@@ -6,25 +6,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numerics.run.options import Batch, Data, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
+from numerics.run.options import (
+    Batch,
+    Data,
+    Depth,
+    Device,
+    Engine,
+    Features,
+    Fraction,
+    Gamma,
+    Precision,
+    Rho0,
+    Rows,
+    Seed,
+    Shape,
+    Sigma,
+    Target,
+    depth_of,
+)  # fmt: skip
 
 if TYPE_CHECKING:
+    from numerics.run.machine import Machine
     from numerics.run.phase_grid import Grid
-    from numerics.run.phase_run import Machine
 
 X = Annotated[str, typer.Option(help="columns: NAME=LOW:HIGH:COUNT[:log] or NAME=VALUE,VALUE,...; NAME is one of "
                                 "eta-fraction, eta, sigma, batch, depth, rho0")]  # fmt: skip
 Y = Annotated[str, typer.Option(help="rows, likewise")]
-Shape = Annotated[str, typer.Option(help="radial, coordinatewise, diagonal-difference, diagonal-product, sinh, tanh")]
 Eta = Annotated[str, typer.Option(help="learning rate where it does not vary, or auto: a share of the stability limit")]
-Fraction = Annotated[float, typer.Option(help="that share")]
-Rho0 = Annotated[str, typer.Option(help="start: distance from the minimum-norm solution, or auto: 1.5 |w_mn|")]
 Steps = Annotated[str, typer.Option(help="steps of every cell, or auto: from the law at the middle of the grid (C6)")]
 Replicas = Annotated[int, typer.Option(help="independent runs per cell")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1")]
-Engine = Annotated[str, typer.Option(help="numba, torch, triton, or auto: numba on the CPU, the fastest on a card")]
-Precision = Annotated[str, typer.Option(help="float64, or float32 on the torch and triton engines")]
-Seed = Annotated[int, typer.Option(help="of everything random")]
 Threads = Annotated[int, typer.Option(help="of the CPU")]
 Out = Annotated[Path, typer.Option(help="folder for figure, netCDF and summary.json")]
 Small = Annotated[
@@ -66,15 +76,15 @@ def command(
     small: Small = False,
 ) -> None:
     """rho after a number of steps over a grid of two settings: SGD on the CPU or on a card, beside the law."""
-    given = {name: value for name, value in locals().items() if name not in ("x", "y", "device", "engine", "precision")}
+    given = {name: value for name, value in locals().items() if name not in ("x", "y")}
     given["depth"] = depth_of(given.pop("depth"), given.pop("gamma"))
     started = time.perf_counter()
-    from numerics.run.phase_run import Machine
+    from numerics.run.machine import Machine
 
-    machine = Machine(device, engine, precision, threads)  # type: ignore[arg-type]
-    if not machine.numba:
-        machine.torch_device()
-    for line in run(_grid(x, y, given), machine, out, started):
+    grid = _grid(x, y, given)
+    machine = Machine.of(grid.settings)
+    machine.require()
+    for line in run(grid, machine, out, started):
         typer.echo(line)
 
 

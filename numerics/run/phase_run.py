@@ -1,70 +1,29 @@
 """A phase diagram's replicas, simulated: by numba on the processor or resident on a torch device, with equal draws."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numerics.errors import InputError
-from numerics.memory import size
+from numerics.run.machine import LIBRARIES, Machine
 from numerics.run.phase_grid import Cell, Grid
 from numerics.schedule import Constant
 from numerics.sgd import RadialSGD, SeparableSGD
 
 if TYPE_CHECKING:
-    import torch
-
     from numerics.device.work import Cells
-
-Choice = Literal["auto", "numba", "torch", "triton"]
 
 #: host memory per replica beside the states: observables of one cell at a time, and what is kept
 _KEPT_NUMBERS = 2
-_LIBRARIES = {"numba": 350 << 20, "device": 900 << 20}
+_LIBRARIES = 350 << 20
 
 Observed = dict[str, npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how to simulate. engine "auto": numba on the processor, the device's own choice on a card."""
-
-    device: str
-    engine: Choice
-    precision: str
-    threads: int
-
-    def __post_init__(self) -> None:
-        if self.engine not in ("auto", "numba", "torch", "triton"):
-            raise InputError("engine", self.engine, "is unknown", "give auto, numba, torch or triton")
-        if self.precision not in ("float64", "float32"):
-            raise InputError("precision", self.precision, "is unknown", "give float64 or float32")
-        if self.numba and self.device != "cpu":
-            raise InputError("engine", "numba", f"does not run on {self.device}", "give --device cpu")
-        if self.numba and self.precision != "float64":
-            raise InputError("precision", self.precision, "is not numba's here", "give --engine torch")
-
-    @property
-    def numba(self) -> bool:
-        """Whether the processor's own kernels do the work."""
-        return self.engine == "numba" or (self.engine == "auto" and self.device == "cpu")
-
-    def torch_device(self) -> "torch.device":
-        """Checked. Raises InputError, without torch too."""
-        try:
-            import torch
-        except ModuleNotFoundError:
-            rule, remedy = "runs on torch, which is not installed", "pip install 'latedecay[gpu]', or give --device cpu"
-            raise InputError("device", self.device, rule, remedy) from None
-        from numerics.device.ensemble import torch_device
-
-        torch.set_num_threads(self.threads)
-        return torch_device(self.device)
 
 
 def simulate(grid: Grid, machine: Machine, steps: int, tick: Callable[[int], Any]) -> Iterator[tuple[Cell, Observed]]:
@@ -98,7 +57,7 @@ def _on_device(grid: Grid, machine: Machine, steps: int, tick: Callable[[int], A
             batch=noise.batch,
             seed=noise.seed,
             device=device,
-            engine="auto" if machine.engine == "numba" else machine.engine,
+            engine=machine.device_engine,
             precision=machine.precision,
         )
         ensemble.advance(steps, partial(_tick_all, tick, len(cells) * copies))
@@ -150,12 +109,12 @@ def predicted_memory(grid: Grid, machine: Machine) -> Memory:
     kept = _KEPT_NUMBERS * 8 * grid.replicas
     width = _width(grid) * 8 * grid.settings.replicas
     if machine.numba:
-        return Memory(_LIBRARIES["numba"] + kept + 8 * width, 0)
+        return Memory(_LIBRARIES + kept + 8 * width, 0)
     need = max(_on_card(cells, machine) for cells in _groups(grid))
-    host = _LIBRARIES["device"] + kept + 8 * width
+    host = _LIBRARIES + LIBRARIES + kept + 8 * width
     if machine.device == "cpu":
         return Memory(host + need, 0)
-    _require(need, machine)
+    print(machine.require_memory(need), file=sys.stderr)
     return Memory(host, need)
 
 
@@ -166,21 +125,8 @@ def _width(grid: Grid) -> int:
 
 
 def _on_card(cells: list[Cell], machine: Machine) -> int:
-    from numerics.device.ensemble import chosen_engine, predicted_bytes
-    from numerics.device.work import Work
-
-    work: Work = Work.of(model_of(cells[0]), batch=cells[0].system.noise.batch, seed=cells[0].system.noise.seed)
-    engine = chosen_engine("auto" if machine.engine == "numba" else machine.engine, work, machine.torch_device())
-    return predicted_bytes(work, len(cells) * cells[0].system.settings.replicas, engine, machine.precision)
-
-
-def _require(need: int, machine: Machine) -> None:
-    from numerics.device.ensemble import free_bytes
-
-    free = free_bytes(machine.torch_device())
-    if need > free:
-        rule = f"would be needed on {machine.device}, and {size(free)} is free there"
-        raise InputError("memory", size(need), rule, "lower --replicas or the grid's size")
+    copies = cells[0].system.settings.replicas
+    return machine.memory(model_of(cells[0]), cells[0].system.noise, len(cells) * copies)
 
 
 @dataclass

@@ -49,6 +49,9 @@ class Settings(BaseModel):
     records: int = Field(800, ge=10)
     seed: int = Field(0, ge=0, lt=2**64)
     threads: int = Field(2, ge=1)
+    device: str = "cpu"
+    engine: Literal["auto", "numba", "torch", "triton"] = "auto"
+    precision: Literal["float64", "float32"] = "float64"
     out: Path
     small: bool = False
     force: bool = False
@@ -92,6 +95,7 @@ _REMEDIES = {
     "greater_than": ("is not above {gt}", "give a number above {gt}"),
     "less_than_equal": ("is above {le}", "give at most {le}"),
     "less_than": ("is not below {lt}", "give a number below {lt}"),
+    "literal_error": ("is unknown", "give {expected}"),
     "finite_number": ("is not finite", "give a finite number"),
 }
 

@@ -77,7 +77,7 @@ class Choice:
 class SimulateSettings(Settings):
     """Settings of the job simulate, its choice resolved: validated once more, they are the same."""
 
-    hidden: ClassVar[frozenset[str]] = Settings.hidden | {"decay_at", "decay_factor"}
+    hidden: ClassVar[frozenset[str]] = Settings.hidden | {"decay_at", "decay_factor", "device", "engine", "precision"}
 
     eta_fraction: float = Field(0.5, gt=0, lt=1)
     dynamics: str

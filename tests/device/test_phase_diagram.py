@@ -8,8 +8,9 @@ import pytest
 
 from numerics.errors import InputError
 from numerics.run import cli
+from numerics.run.machine import Machine
 from numerics.run.phase_grid import Grid, parse_axis
-from numerics.run.phase_run import Machine, predicted_memory, simulate
+from numerics.run.phase_run import predicted_memory, simulate
 from numerics.run.settings import validated
 
 SIZE = ("--data", "gaussian", "--features", "12", "--n", "4", "--replicas", "8", "--steps", "300", "--batch", "1")
