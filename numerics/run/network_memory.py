@@ -1,6 +1,7 @@
 """Peak memory of the jobs that train networks, from their settings: no data, no weight is there yet."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -36,17 +37,18 @@ _COPIES_ACTIVATIONS = 4.0  # of (branches x batch x units): outputs before and a
 _COPIES_JACOBIAN = 7.0  # of (outputs x p): A, the directions, their tangents and products
 _COPIES_KERNEL = 12.0  # of (outputs x outputs)
 _COPIES_LOOKED_AT = 3.0  # of the same, while test losses are computed or the law is integrated
-_COPIES_HELD_OUT = 1.2  # of (networks looked at x held-out examples x units)
+_COPIES_HELD_OUT = 1.2  # of (networks looked at x held-out examples x the widest two layers)
 _MEASURED = 32  # networks at a time that are looked at on held-out examples
 _PATH_STEPS = 40  # checkpoints along a trunk
 
 
 @dataclass(frozen=True)
 class Size:
-    """Parameters, numbers that all layers put out for one example, and inputs and outputs."""
+    """Parameters, numbers that all layers put out for one example, the most that two in a row do, inputs, outputs."""
 
     parameters: int
     units: int
+    widest: int
     inputs: int
     outputs: int
 
@@ -59,7 +61,8 @@ def size_of(architecture: Architecture, inputs: tuple[int, ...]) -> Size:
         for layer in module.children():
             layer.register_forward_hook(lambda _layer, _given, found: units.append(found.numel()))
         module(torch.empty(1, *inputs))
-    return Size(FlatModel(module).size, sum(units), prod(inputs), architecture.outputs)
+    widest = max(map(sum, pairwise(units)))
+    return Size(FlatModel(module).size, sum(units), widest, prod(inputs), architecture.outputs)
 
 
 def networks(chosen: "Configuration", kinds: tuple[str, ...], *, law: bool) -> int:
@@ -81,7 +84,7 @@ def _group(chosen: "Configuration", kinds: int, full: bool, *, law: bool) -> int
     step = branches * batch * (_COPIES_ACTIVATIONS * size.units + size.inputs) * number
     draws = 0 if full else BLOCK * branches * batch * (8 + 2 * size.outputs * number)
     targets = branches * chosen.n_train * (8 + size.outputs * (8 + number))
-    held_out = min(branches, _MEASURED) * chosen.n_test * _COPIES_HELD_OUT * size.units * number
+    held_out = min(branches, _MEASURED) * chosen.n_test * _COPIES_HELD_OUT * size.widest * number
     path = 4 * _PATH_STEPS * size.parameters * number
     data = (rows * 4 + 2 * 8 * (chosen.n_train + chosen.n_test)) * size.inputs
     jacobian = _law(chosen.n_train * size.outputs, size.parameters) if law else 0.0
@@ -101,7 +104,7 @@ def _case(case: "Case") -> float:
     size = size_of(Architecture("mlp", case.widths, case.activation, outputs), inputs)
     runs = case.runs * (case.records + 1)
     weights = runs * size.parameters * 8
-    held_out = min(runs, _MEASURED) * 1797 * _COPIES_HELD_OUT * size.units * 8
+    held_out = min(runs, _MEASURED) * 1797 * _COPIES_HELD_OUT * size.widest * 8
     jacobian = _law(case.n * outputs, size.parameters)
     return max(_COPIES_WEIGHTS * weights, _COPIES_LOOKED_AT * weights + max(held_out, jacobian))
 
