@@ -8,7 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/phase2
 
-.PHONY: run test figures verify bench docs clean
+DEVICE ?= cuda
+
+.PHONY: run test figures verify bench device docs clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/python -m numerics.run phase2 --out $(OUT) $(ARGS)
@@ -32,6 +34,11 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-run
 	$(BIN)/python -m numerics.run bench $(ARGS)
+
+# What a machine with a card is for, within twenty minutes; DEVICE=cpu tries it without one. The interpreter may be one
+# that has torch with CUDA, triton and what the tests import: make device BIN=/usr/bin
+device:
+	$(BIN)/python3 -m numerics.run device-check --device $(DEVICE) $(ARGS)
 
 # Results in out/ stay.
 clean:

@@ -53,6 +53,7 @@ PLUGINS = {
     "bench": "numerics.run.bench",
     "phase-diagram": "numerics.run.phase_diagram",
     "device-bench": "numerics.run.device_bench",
+    "device-check": "numerics.run.device_check",
     "simulate": "numerics.run.simulate",
     "networks": "numerics.run.networks",
     "network-law": "numerics.run.network_law",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numerics.device.ensemble import Ensemble
     from numerics.run.machine import Machine
+    from numerics.run.phase_grid import Cell
 
 Engine = Annotated[str, typer.Option(help="torch, triton or auto: the fastest there")]
 Precision = Annotated[str, typer.Option(help="float64 or float32")]
@@ -28,6 +29,10 @@ Seconds = Annotated[float, typer.Option(help="least length of each measurement")
 Threads = Annotated[int, typer.Option(help="of the CPU")]
 Out = Annotated[Path, typer.Option(help="folder for summary.json")]
 Small = Annotated[bool, typer.Option("--small", help="64 replicas, short measurements")]
+Estimate = Annotated[
+    bool,
+    typer.Option("--estimate", help="nothing runs: the fused kernel compiled for an H200, and a bound on its speed"),
+]
 
 _REPLICAS = {"cpu": 1024, "cuda": 1 << 18}
 _STEPS_COUNTED = 64
@@ -52,6 +57,7 @@ def command(
     threads: Threads = 2,
     out: Out = Path("out/device-bench"),
     small: Small = False,
+    estimate: Estimate = False,
 ) -> None:
     """Speed of an ensemble on a device: replica-steps/s, shares of the limits of arithmetic, memory and generator."""
     from numerics.files import write_json
@@ -60,6 +66,8 @@ def command(
     from numerics.run.session import session
 
     started = time.perf_counter()
+    if estimate:
+        return typer.echo("\n".join(estimated(parametrization, depth, (n, d), batch, precision)))
     if engine == "numba":
         raise InputError("engine", engine, "is measured by bench", "run python -m numerics.run bench")
     machine = Machine(device, "torch" if engine == "auto" and device == "cpu" else engine, precision, threads)  # type: ignore[arg-type]
@@ -87,19 +95,35 @@ def _ensemble(
 ) -> "Ensemble":
     """Every replica at one start on the manifold of a Gaussian problem, at a small learning rate."""
     from numerics.device.ensemble import Ensemble
-    from numerics.run.phase_grid import Axis, Cell, Grid
     from numerics.run.phase_run import cells_of, model_of
+
+    cell = _cell(name, depth, shape, batch)
+    return Ensemble(
+        model_of(cell), cells_of([cell]), replicas=np.arange(count), batch=batch, seed=0, device=place,
+        engine=machine.device_engine, precision=machine.precision,
+    )  # fmt: skip
+
+
+def _cell(name: str, depth: float, shape: tuple[int, int], batch: int) -> "Cell":
+    """A Gaussian problem as a cell of a phase diagram."""
+    from numerics.run.phase_grid import Axis, Grid
     from numerics.run.settings import validated
 
     settings = validated(
         job="device-bench", data="gaussian", n=shape[0], features=shape[1], parametrization=name, depth=depth,
         batch=batch, replicas=2, out="out",
     )  # fmt: skip
-    cell: Cell = Grid(settings, Axis("sigma", (settings.sigma,)), Axis("batch", (float(batch),))).cells[0]
-    return Ensemble(
-        model_of(cell), cells_of([cell]), replicas=np.arange(count), batch=batch, seed=0, device=place,
-        engine=machine.device_engine, precision=machine.precision,
-    )  # fmt: skip
+    return Grid(settings, Axis("sigma", (settings.sigma,)), Axis("batch", (float(batch),))).cells[0]
+
+
+def estimated(name: str, depth: float, shape: tuple[int, int], batch: int, precision: str) -> list[str]:
+    """Registers, local memory, instructions and an estimate for an H200, by compiling alone."""
+    from numerics.device import machine_code
+    from numerics.device.work import PRECISIONS, Work
+    from numerics.run.phase_run import model_of
+
+    work = Work.of(model_of(_cell(name, depth, shape, batch)), batch=batch, seed=0)
+    return machine_code.lines(machine_code.compiled(work, PRECISIONS[precision]))
 
 
 def measured(ensemble: "Ensemble", place: "torch.device", least: float) -> dict[str, Any]:

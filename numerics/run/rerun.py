@@ -14,7 +14,7 @@ import typer
 from numerics.errors import InputError
 
 #: commands whose results are times
-_TIMED = ("bench", "device-bench")
+_TIMED = ("bench", "device-bench", "device-check")
 
 File = Annotated[Path, typer.Argument(help="a summary.json or .nc that a job wrote", metavar="FILE")]
 

@@ -156,3 +156,42 @@ def test_device_bench_reports_shares_of_limits(tmp_path, capsys, pytestconfig):
     assert 0 < found["share_of_bandwidth"] < 1.5  # small states stay in the cache
     assert found["limits"]["samples"] > 0
     assert "replica-steps/s" in capsys.readouterr().out
+
+
+def test_two_diagrams_are_compared_cell_by_cell(tmp_path):
+    """Equal to rounding passes; one cell of one replica off, or diverged in one of them alone, does not."""
+    xarray = pytest.importorskip("xarray")
+    from numerics.run.device_check import compared
+
+    base = {"rho": np.array([[1.0, 2.0]]), "loss": np.array([[0.1, np.nan]]), "diverged": np.array([[0.0, 1.0]])}
+    base["rho_replica"] = np.array([[[1.0, 1.0], [2.0, np.nan]]])
+
+    def written(name, **changes):
+        values = base | changes
+        variables = {key: (tuple(f"{key}_{i}" for i in range(v.ndim)), v) for key, v in values.items()}
+        xarray.Dataset(variables).to_netcdf(tmp_path / name, engine="h5netcdf")
+        return tmp_path / name
+
+    first = written("first.nc")
+    assert compared(first, written("same.nc", rho=base["rho"] * (1 + 1e-9)))["passed"]
+    off = base["rho_replica"].copy()
+    off[0, 1, 0] *= 1 + 1e-5
+    found = compared(first, written("off.nc", rho_replica=off))
+    assert not found["passed"]
+    assert found["largest_difference"]["rho_replica"] == pytest.approx(1e-5, rel=1e-3)
+    assert not compared(first, written("gone.nc", loss=np.array([[0.1, 0.2]])))["passed"]
+    assert not compared(first, tmp_path / "missing.nc")["passed"]
+
+
+def test_the_estimate_is_labelled_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("triton")
+    from numerics.device.triton_engine import interpreting
+
+    if interpreting():
+        pytest.skip("interpreted functions are not compiled")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["device-bench", "--estimate", "--n", "4", "--d", "12"])
+    assert leaving.value.code == 0
+    assert "ESTIMATE, not measured" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,138 @@
+"""`device-check`: all that a session with a card has to run, results in one folder: tests, speed, the diagram twice."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from numerics.run.options import Device
+
+Out = Annotated[Path, typer.Option(help="folder for tests.txt, check.json and both diagrams")]
+Small = Annotated[bool, typer.Option("--small", help="small problems and few replicas")]
+
+_ROOT = Path(__file__).parents[2]
+#: equal draws, equal steps: what rounding may make of a mean over 10^5 steps, relative
+_ROUNDING = 1e-6
+_COMPARED = ("rho", "loss", "diverged", "rho_replica")
+_DIAGRAM = ("--replicas", "64", "--steps", "100000")
+_MANY = ("--replicas", "4096", "--steps", "100000")
+_SMALL = ("--small", "--replicas", "4", "--steps", "2000")
+#: seconds for tests, and for each other part: together below twenty minutes
+_TESTS, _PART = 480, 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("device-check")(command)
+
+
+def command(device: Device = "cpu", out: Out = Path("out/device-check"), small: Small = False) -> None:
+    """Tests on the device, speed of each engine and precision, the same phase diagram by numba and on the device."""
+    from numerics.files import write_json
+    from numerics.provenance import provenance
+    from numerics.run.machine import Machine
+    from numerics.run.session import session
+
+    started = time.perf_counter()
+    Machine(device, "torch", "float64", 1).torch_device()
+    with session(out) as folder, tempfile.TemporaryDirectory() as work:
+        found: dict[str, Any] = {
+            "tests": _tests(device, folder.staging / "tests.txt"),
+            "bench": _benches(device, Path(work), small),
+        }
+        found["diagram"] = _diagrams(device, Path(work), folder.staging, small)
+        made = provenance(seed=0, started=started, threads=os.cpu_count() or 1)
+        write_json(
+            folder.staging / "check.json", {"job": "device-check", "device": device, **found, "provenance": made}
+        )
+    typer.echo(json.dumps(found, indent=1))
+    failed = [name for name in ("tests", "diagram") if not found[name]["passed"]]
+    typer.echo(f"\nresult: {out / 'check.json'}" + (f"; FAILED: {', '.join(failed)}" if failed else "; all passed"))
+    if failed:
+        raise typer.Exit(3)
+
+
+def _run(arguments: list[str], seconds: float) -> tuple[int, str]:
+    """Exit code and output of a Python module; 124 where it took too long."""
+    command = [sys.executable, "-m", *arguments]
+    try:
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return 124, f"took longer than {seconds} s"
+    return done.returncode, done.stdout + done.stderr
+
+
+def _tests(device: str, file: Path) -> dict[str, Any]:
+    from numerics.files import write_bytes
+
+    code, text = _run(["pytest", "-q", "tests/device", "--device", device], _TESTS)
+    write_bytes(file, text.encode())
+    return {"passed": code == 0, "code": code, "last": text.strip().splitlines()[-1:]}
+
+
+def _benches(device: str, work: Path, small: bool) -> list[dict[str, Any]]:
+    """Each engine that the device has, at both precisions, Radial and Coordinatewise."""
+    found = []
+    for name in ("radial", "coordinatewise"):
+        for engine in ("torch",) if device == "cpu" else ("torch", "triton"):
+            for precision in ("float64", "float32"):
+                out = work / f"{name}-{engine}-{precision}"
+                options = ["--engine", engine, "--precision", precision, "--parametrization", name]
+                options += ["--device", device, "--out", str(out), *(["--small"] if small else [])]
+                code, text = _run(["numerics.run", "device-bench", *options], _PART)
+                asked = {"parametrization": name, "engine": engine, "precision": precision}
+                result = {"error": text[-500:]} if code else json.loads((out / "summary.json").read_text())
+                found.append({**asked, **result})
+    return found
+
+
+def _diagrams(device: str, work: Path, staging: Path, small: bool) -> dict[str, Any]:
+    """By numba and on the device with equal draws, compared; on a card another with many replicas."""
+    from numerics.files import write_bytes
+
+    runs = {
+        "numba": ["--threads", str(os.cpu_count() or 1)],
+        "device": ["--device", device, "--engine", "torch" if device == "cpu" else "auto"],
+    }
+    jobs = {name: [*options, *(_SMALL if small else _DIAGRAM)] for name, options in runs.items()}
+    if device != "cpu":
+        jobs["many"] = [*runs["device"], *_MANY]
+    found: dict[str, Any] = {}
+    for name, options in jobs.items():
+        code, text = _run(["numerics.run", "phase-diagram", *options, "--out", str(work / name)], 3 * _PART)
+        found[name] = {"code": code, "last": text.strip().splitlines()[-6:]}
+        if code == 0:
+            for kind in ("nc", "png"):
+                write_bytes(staging / f"{name}.{kind}", (work / name / f"phase-diagram.{kind}").read_bytes())
+    found |= compared(staging / "numba.nc", staging / "device.nc")
+    return found
+
+
+def compared(first: Path, second: Path) -> dict[str, Any]:
+    """The largest relative difference of each quantity over all cells, rho also over all replicas."""
+    import xarray
+
+    if not (first.exists() and second.exists()):
+        return {"passed": False}
+    with xarray.open_dataset(first, engine="h5netcdf") as a, xarray.open_dataset(second, engine="h5netcdf") as b:
+        worst = {
+            str(name): _difference(a[name].values, b[name].values)
+            for name in ("rho", "loss", "diverged", "rho_replica")
+        }
+        cells = int(a["rho"].size)
+    return {"passed": all(value < _ROUNDING for value in worst.values()), "cells": cells, "largest_difference": worst}
+
+
+def _difference(a: Any, b: Any) -> float:
+    """Relative to the larger; infinite where only one of them is a number, or where shapes differ."""
+    if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
+        return float("inf")
+    size = np.maximum(np.abs(a), np.abs(b))
+    return float(np.nanmax(np.where(size > 0, np.abs(a - b) / np.where(size > 0, size, 1), 0)))
