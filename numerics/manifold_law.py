@@ -18,14 +18,14 @@ from scipy.interpolate import PchipInterpolator
 
 from numerics.moments import Moments, seen_by_drift
 from numerics.ray_law import RayPath
-from numerics.schedule import Constant
 from numerics.separable_manifold import SeparableManifold
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: points of a path that are integrated to; rho and floor are interpolated between them
-_KNOTS = 33
+#: points of a path between which w is interpolated; those between which floor and remainder are
+_KNOTS, _FEW = 33, 9
+_RTOL = 1e-7
 #: a drift that takes this many times as long as at its first speed has died down
 _PATIENCE = 100
 
@@ -82,13 +82,32 @@ class ManifoldLaw:
         parameters under the fluctuations, and the same in proportion to the path.
         """
         knots = np.unique(np.linspace(steps[0], steps[-1], _KNOTS).astype(np.int64))
-        points = self.manifold.points(self.drift, u0, Constant(eta), knots)
+        points = self._points(u0, eta, knots)
         w = np.array([self.manifold.predictor(u) for u in points])
-        floors, speeds, lags, spreads = np.array([self._at(u, eta) for u in points]).T
-        neglected = speeds * lags + spreads + cumulative_trapezoid(speeds * spreads, knots, initial=0.0)
         rho = np.linalg.norm(self.manifold.problem.null_part(w), axis=1)
-        curves = (_between(knots, values, steps) for values in (rho, floors, neglected, w))
-        return ManifoldPath(steps, *curves)
+        few = np.unique(np.linspace(0, len(knots) - 1, _FEW).astype(int))
+        floors, speeds, lags, spreads = np.array([self._at(points[i], eta) for i in few]).T
+        neglected = speeds * lags + spreads + cumulative_trapezoid(speeds * spreads, knots[few], initial=0.0)
+        curves = [_between(knots, rho, steps), *(_between(knots[few], x, steps) for x in (floors, neglected))]
+        return ManifoldPath(steps, *curves, _between(knots, w, steps))
+
+    def _points(self, u0: FloatArray, eta: float, knots: IntArray) -> FloatArray:
+        """u ``(knots, p)``, put back on the manifold."""
+        if len(knots) == 1:
+            return u0[None]
+        times, atol = knots.astype(float), _RTOL * float(np.linalg.norm(u0)) / np.sqrt(u0.size)
+        found = solve_ivp(
+            lambda _, u: self.drift(u, eta),
+            (times[0], times[-1]),
+            u0,
+            method="RK45",
+            t_eval=times,
+            rtol=_RTOL,
+            atol=atol,
+        )
+        if not found.success:
+            raise ArithmeticError(f"the slow law could not be integrated: {found.message}")
+        return np.array([self.manifold.onto_manifold(u) for u in found.y.T])
 
     def _at(self, u: FloatArray, eta: float) -> tuple[float, float, float, float]:
         """Floor, |dw/dk|/|w|, relaxation time, variance of u over |u|^2."""
