@@ -88,8 +88,8 @@ class ManifoldLaw:
         few = np.unique(np.linspace(0, len(knots) - 1, _FEW).astype(int))
         floors, speeds, lags, spreads = np.array([self._at(points[i], eta) for i in few]).T
         neglected = speeds * lags + spreads + cumulative_trapezoid(speeds * spreads, knots[few], initial=0.0)
-        curves = [_between(knots, rho, steps), *(_between(knots[few], x, steps) for x in (floors, neglected))]
-        return ManifoldPath(steps, *curves, _between(knots, w, steps))
+        floor, remainder = _between(knots[few], floors, steps), _between(knots[few], neglected, steps)
+        return ManifoldPath(steps, _between(knots, rho, steps), floor, remainder, w=_between(knots, w, steps))
 
     def _points(self, u0: FloatArray, eta: float, knots: IntArray) -> FloatArray:
         """u ``(knots, p)``, put back on the manifold."""
