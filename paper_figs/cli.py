@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 from numerics.errors import InputError
+from numerics.run.interrupt import MESSAGE, Interrupted, interruptible
 from paper_figs.catalogue import FIGURES, chosen
 
 
@@ -71,11 +72,13 @@ def make_all(stems: Sequence[str], out: Path, small: bool, seed: int, jobs: int)
         yield from (make(stem, out, small, seed) for stem in stems)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet) as pool:
-        futures = [pool.submit(make, stem, out, small, seed) for stem in stems]
         try:
+            futures = [pool.submit(make, stem, out, small, seed) for stem in stems]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
+            for process in active_children():  # every file is all or nothing, so that they may be stopped anywhere
+                process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
@@ -102,17 +105,18 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 (unexpected), 2 (bad input) or 130 (Ctrl-C)."""
+    """Run the command line; exits with 0, 1 (unexpected), 2 (bad input), 130 (Ctrl-C) or 143 (SIGTERM)."""
     options = arguments(words)
     if options.list:
         print("\n".join(f"{stem:24} {subject}" for stem, subject in FIGURES.items()))
         return
     try:
-        _run(options)
+        with interruptible():
+            _run(options)
     except InputError as error:
         _stop(f"error: {error}", 2)
-    except KeyboardInterrupt:
-        _stop("interrupted: nothing half-written is left behind", 130)
+    except Interrupted as stop:
+        _stop(MESSAGE, stop.code)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -1,8 +1,10 @@
 """Every figure draws from its data, says what it shows, and comes out the same twice."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,18 @@ def test_the_module_runs_as_a_command() -> None:
         [sys.executable, "-m", "paper_figs", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "fig_story" in done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_the_command_and_its_processes_within_seconds(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-m", "paper_figs", "--small", "--jobs", "2", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    children, end = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.monotonic() + 60
+    while len(children.read_text().split()) < 3 and time.monotonic() < end:  # two workers and what tracks them
+        time.sleep(0.05)
+    process.send_signal(number)
+    said = process.communicate(timeout=5)[0]  # ends when nobody holds the pipe any more
+    assert process.returncode == code
+    assert said.endswith("interrupted: nothing half-written is left behind\n")
