@@ -2,7 +2,7 @@
 # A Slurm of two one-processor nodes on this machine, to try sweeps on: Debian or Ubuntu, as root, no systemd, no cgroups.
 #
 #   slurm_cluster.sh start    installs slurm-wlm and munge where they are missing, starts all daemons, waits until nodes are idle
-#   slurm_cluster.sh stop     ends what start started
+#   slurm_cluster.sh stop     ends them; munged stays
 #
 # Its state lies in /tmp/latedecay-slurm; /etc/slurm/slurm.conf is written, unless there is one that is not ours.
 set -euo pipefail
@@ -71,11 +71,18 @@ start() {
 }
 
 stop() {
+  local file pid
   for file in "$STATE"/*.pid; do
-    [ -e "$file" ] && kill "$(cat "$file")" 2>/dev/null || true
+    [ -e "$file" ] || continue
+    pid=$(cat "$file")
+    kill "$pid" 2>/dev/null || continue
+    for _ in $(seq 100); do # it writes its state first; a defunct one has
+      grep -qs '^State:.[^Z]' "/proc/$pid/status" || break
+      sleep 0.1
+    done
   done
   rm -rf "$STATE"
-  grep -qxF "$MARK" "$CONF" 2>/dev/null && rm "$CONF"
+  if grep -qxF "$MARK" "$CONF" 2>/dev/null; then rm "$CONF"; fi
 }
 
 case "${1:-}" in
