@@ -73,18 +73,19 @@ class MomentumFluctuations:
         """The stationary covariance C ``(n, n)`` of the residual under label noise sigma and Gaussian noise on every
         component of the gradient, of standard deviation ``isotropic``. Raises InputError above the stability limit.
         """
-        if self.spectral_radius >= 1:
+        enter = np.vstack([-self.eta * np.eye(self.n), np.eye(self.n)])
+        step = sigma**2 / (self.batch * self.n) * self.K @ self.K + isotropic**2 * self.K
+        size = 2 * self.n
+        sources = np.stack([enter @ step @ enter.T, np.eye(size)], axis=-1).reshape(size**2, 2)
+        Z, bound = np.linalg.solve(np.eye(size**2) - self.transfer, sources).T.reshape(2, size, size)
+        # a map that keeps covariances positive is stable just where bound - its image = 1 has a positive solution
+        if np.linalg.eigvalsh(bound + bound.T)[0] <= 0:
             raise InputError(
                 "eta",
                 self.eta,
                 f"exceeds the mean-square stability limit at momentum {self.momentum}",
                 "lower eta or the momentum",
             )
-        enter = np.vstack([-self.eta * np.eye(self.n), np.eye(self.n)])
-        step = sigma**2 / (self.batch * self.n) * self.K @ self.K + isotropic**2 * self.K
-        source = enter @ step @ enter.T
-        size = 2 * self.n
-        Z = np.linalg.solve(np.eye(size**2) - self.transfer, source.ravel()).reshape(size, size)
         return np.asarray((Z + Z.T)[: self.n, : self.n] / 2)
 
 
