@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numerics.errors import InputError
+from numerics.run.interrupt import MESSAGE, Interrupted, interruptible
 from verify.harness import Plan, Row
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return int(options.act(options))
+        with interruptible():
+            return int(options.act(options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except Interrupted as stop:
+        print(MESSAGE, file=sys.stderr)
+        return stop.code
 
 
 def _parser() -> argparse.ArgumentParser:

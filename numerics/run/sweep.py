@@ -60,6 +60,7 @@ def command(
              "partition": partition, "memory": memory}  # fmt: skip
     _check_slurm(asked, cluster)
     _check_names(sweep)
+    _check_machines(sweep, here=cluster is None)
     needs = _needs(sweep)
     slurm: dict[str, Any] = {
         "minutes": minutes,
@@ -108,14 +109,28 @@ def _check_names(sweep: "Sweep") -> None:
         seen |= {point.data, (point.parametrization, point.depth)}
 
 
+def _check_machines(sweep: "Sweep", here: bool) -> None:
+    """Refuse engines that contradict their device and, where the work is done on this machine, cards that it lacks."""
+    from numerics.run.machine import Machine
+
+    for machine in {Machine.of(point) for point in sweep.points}:
+        if here and not machine.numba:
+            machine.torch_device()
+
+
 def _needs(sweep: "Sweep") -> int:
     """Bytes of the largest shard's process."""
+    from numerics.run.machine import LIBRARIES, Machine
     from numerics.run.memory import peak
 
     def block(count: int) -> int:
         return -(-count // max(count // sweep.block, 1))
 
-    return max(peak(point.model_copy(update={"replicas": block(point.replicas)})) for point in sweep.points)
+    def needs(point: Any) -> int:
+        shard = point.model_copy(update={"replicas": block(point.replicas)})
+        return peak(shard) + (0 if Machine.of(point).numba else LIBRARIES)
+
+    return max(needs(point) for point in sweep.points)
 
 
 def _engine(cluster: str | None, scheduler: str | None, workers: int, out: Path, slurm: dict[str, Any]) -> "Engine":

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray
 
 torch = pytest.importorskip("torch")
 
@@ -103,6 +104,28 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, job, arguments,
     assert error.startswith(f"error: {line}")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_takes_a_device_like_any_setting(tmp_path, capsys):
+    """The same to rounding as by numba; a card that is missing is refused before anything is written."""
+    text = """job = "phase2"
+fixed = {{ data = "gaussian", n = 4, features = 20, steps = 400, replicas = 8, records = 10 {} }}
+grid = {{ depth = [2, 3] }}"""
+    found = {}
+    for name, device in {"numba": "", "torch": ', engine = "torch"', "card": ', device = "cuda:99"'}.items():
+        config, out = tmp_path / f"{name}.toml", tmp_path / name
+        config.write_text(text.format(device))
+        code = call("sweep", str(config), "--out", str(out))
+        if name == "card":
+            assert code == 2
+            assert "device = cuda:99 is not there" in capsys.readouterr().err
+            assert not out.exists()
+            continue
+        assert code == 0
+        with xarray.open_dataset(out / "sweep.nc") as dataset:
+            found[name] = dataset["rho"].values
+    assert not np.array_equal(found["numba"], found["torch"])
+    np.testing.assert_allclose(found["torch"], found["numba"], rtol=1e-10)
 
 
 def test_memory_of_a_device_is_refused_before_it_is_taken(monkeypatch, tmp_path, capsys):
