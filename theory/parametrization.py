@@ -13,6 +13,8 @@ from theory import notation
 Depth: TypeAlias = int | float | str | Fraction | Expr
 
 NAMES = ("radial", "coordinatewise", "diagonal-difference", "diagonal-product", "sinh", "tanh")
+#: names whose depth plays no part
+WITHOUT_DEPTH = ("diagonal-product", "sinh", "tanh")
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def text(grid: Grid, cells: list[Found], steps: int) -> str:
     verdicts = Counter(one.check.verdict for one in cells)
     reasons = Counter(reason for one in cells for reason in one.check.broken)
     head = (
-        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.parametrization} depth {settings.depth:g}; "
+        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.shape}; "
         f"{grid.shape[1]} x {grid.shape[0]} cells, {settings.replicas} replicas each, {steps:,} steps\n"
     )
     shown = [one.check for one in cells if len(cells) <= _SHOWN or one.check.verdict == "fail"]

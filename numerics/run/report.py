@@ -195,7 +195,7 @@ def _setting_line(outcome: Outcome) -> str:
     problem, settings, system = outcome.system.problem, outcome.settings, outcome.system
     share = outcome.eta / system.stability_limit
     return (
-        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.parametrization} depth {settings.depth:g}; "
+        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.shape}; "
         f"eta = {outcome.eta:.4g} ({share:.0%} of the stability limit), B = {settings.batch}, "
         f"sigma = {settings.sigma:g}, rho0 = {system.rho0:.4g}, {outcome.step[-1]:,} steps "
         f"x {settings.replicas} replicas\n"

@@ -67,6 +67,13 @@ class Settings(BaseModel):
         return 40
 
     @property
+    def shape(self) -> str:
+        """The parametrization in words, with its depth where it has one."""
+        from theory.parametrization import WITHOUT_DEPTH  # sympy, which --help can do without
+
+        return self.parametrization + ("" if self.parametrization in WITHOUT_DEPTH else f" depth {self.depth:g}")
+
+    @property
     def inputs(self) -> list[str]:
         """The files that the job reads."""
         return files_of(self.data)

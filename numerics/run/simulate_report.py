@@ -160,7 +160,7 @@ def text(found: Found) -> str:
     c, problem = scene.choice, scene.problem
     share = scene.eta / scene.stability_limit
     line = (
-        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.parametrization} depth {settings.depth:g}; "
+        f"\n{problem.name}: n = {problem.n}, d = {problem.d}, {settings.shape}; "
         f"{c.dynamics}, {c.noise}, {c.sampling}; eta = {scene.eta:.4g} ({share:.0%} of the stability limit), "
         f"B = {settings.batch}, rho0 = {scene.rho0:.4g}, {scene.duration:,} steps x "
         f"{found.curves.sizes['replica']} replicas\n"
