@@ -122,10 +122,7 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
     if not (first.exists() and second.exists()):
         return {"passed": False}
     with xarray.open_dataset(first, engine="h5netcdf") as a, xarray.open_dataset(second, engine="h5netcdf") as b:
-        worst = {
-            str(name): _difference(a[name].values, b[name].values)
-            for name in ("rho", "loss", "diverged", "rho_replica")
-        }
+        worst = {name: _difference(a[name].values, b[name].values) for name in _COMPARED}
         cells = int(a["rho"].size)
     return {"passed": all(value < _ROUNDING for value in worst.values()), "cells": cells, "largest_difference": worst}
 

@@ -27,6 +27,7 @@ SMALL = {
         *("--seconds", "0.02", "--rounds", "1"),
     ],
     "device-bench": ["--small", "--n", "4", "--d", "12"],
+    "device-check": ["--small"],
     "sweep": ["CONFIG"],
 }
 
@@ -54,4 +55,5 @@ LONG = {
     "schedules-bench": ["--jobs", "2"],
     "bench": ["--workloads", "W1", "--peers", "numpy", "--seconds", "600"],
     "device-bench": ["--small", "--seconds", "600", "--replicas", "8192"],
+    "device-check": ["--small"],
 }

@@ -11,7 +11,7 @@ from numerics.run import cli
 from tests.sweep.jobs import QUICK, SMALL
 from tests.sweep.small import written
 
-TIMED = ("bench", "device-bench")
+TIMED = ("bench", "device-bench", "device-check")
 #: the others are run twice with --full only
 IN_SHORT = ("advise", "network-law")
 

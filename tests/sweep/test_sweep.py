@@ -207,7 +207,7 @@ def test_any_dynamics_and_sampling_is_swept_and_blocks_join_to_the_run_of_all_re
         assert float(found["rho_prediction"]) == whole.prediction.rho.values[-1]
         assert np.all(np.isfinite(data["fluctuation"]))
         assert np.all(data["rho_sem"].sel(dynamics="slow-law") == 0)
-        assert np.isnan(data["rho_prediction"].sel(dynamics="momentum", sampling="shuffle"))
+        assert np.all(np.isfinite(data["rho_prediction"]))
 
 
 def test_partial_results_are_read_while_a_sweep_is_not_done(tmp_path):
