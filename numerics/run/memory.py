@@ -39,7 +39,9 @@ _FLOAT = 8
 
 
 def peak(settings: Settings) -> int:
-    """Bytes of the whole process at its peak, about."""
+    """Bytes of the whole process at its peak, about; on a device with torch's libraries."""
+    from numerics.run.machine import LIBRARIES, Machine
+
     n, d, held_out = shape(settings.data, settings.n, settings.features, small=settings.small)
     simulated = isinstance(settings, SimulateSettings)
     relabelled = _COPIES_RELABELLED.get(settings.noise, 0.0) if isinstance(settings, SimulateSettings) else 0.0
@@ -49,7 +51,8 @@ def peak(settings: Settings) -> int:
     states = (10 if settings.job == "late-decay" else 1) * parameters  # late-decay keeps those of the branches
     predictors = (_COPIES_SIMULATED_PREDICTORS if simulated else _COPIES_PREDICTORS) * columns
     grows = settings.replicas * (observed + states + predictors)
-    return int(max(loading(settings), BASE + _FLOAT * (kept + grows)))
+    libraries = 0 if Machine.of(settings).numba else LIBRARIES
+    return int(max(loading(settings), BASE + libraries + _FLOAT * (kept + grows)))
 
 
 def loading(settings: Settings) -> int:

@@ -120,17 +120,12 @@ def _check_machines(sweep: "Sweep", here: bool) -> None:
 
 def _needs(sweep: "Sweep") -> int:
     """Bytes of the largest shard's process."""
-    from numerics.run.machine import LIBRARIES, Machine
     from numerics.run.memory import peak
 
     def block(count: int) -> int:
         return -(-count // max(count // sweep.block, 1))
 
-    def needs(point: Any) -> int:
-        shard = point.model_copy(update={"replicas": block(point.replicas)})
-        return peak(shard) + (0 if Machine.of(point).numba else LIBRARIES)
-
-    return max(needs(point) for point in sweep.points)
+    return max(peak(point.model_copy(update={"replicas": block(point.replicas)})) for point in sweep.points)
 
 
 def _engine(cluster: str | None, scheduler: str | None, workers: int, out: Path, slurm: dict[str, Any]) -> "Engine":
