@@ -118,8 +118,8 @@ def draw(data: xarray.Dataset) -> Figure:
             mean, sem = scale * data[name].values[i].T
             ax.plot(x, mean, color=COLOURS[colour], linewidth=0.8)
             markers(ax, x, mean, sem, label, colour=colour, symbol=symbol)
-    trunk.plot([], [], ":", color="black", label="train (clean labels)")
-    trunk.plot([], [], color="black", label="test")
+    trunk.plot([], [], ":", color="black", label="(a) train, clean labels")
+    trunk.plot([], [], color="black", label="(a) test")
     for ax in (trunk, final, accuracy):
         ax.axvline(data.attrs["saturated"], color=COLOURS["reference"], linestyle="--", linewidth=0.9)
         ax.set(xscale="log", xlabel="step of the decay (first: 0)")
@@ -130,7 +130,11 @@ def draw(data: xarray.Dataset) -> Figure:
     final.yaxis.set_major_formatter("{x:g}")
     final.minorticks_off()
     accuracy.set(ylabel="test accuracy after decay (%)", title="... and more accurate")
-    trunk.legend(loc="upper right")
-    figure.legend(*final.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    # below the panels, kinds in two columns and line styles in the third: no corner of (a) is free of curves
+    handles, labels = (
+        kinds + styles
+        for kinds, styles in zip(final.get_legend_handles_labels(), trunk.get_legend_handles_labels(), strict=True)
+    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     letter([trunk, final, accuracy])
     return figure
