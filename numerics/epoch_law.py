@@ -10,8 +10,8 @@ which is linear in C at the epochs' beginnings. Heavy ball has the same equation
 given the order, a batch maps it by [[I - (eta/B) K P_T, -eta beta I], [(1/B) K P_T, beta I]]. The orders are enumerated
 where there are few, and otherwise sampled, in independent groups whose scatter is the standard error. Within the epoch
 C moves on with the order's own maps: the loss sees the mean over its batches; the drift sees, in column i, E[q q_i]
-when row i is drawn, which is not symmetric. Derived in `theory.sampling`, verified against a recursion over the sets of
-rows already drawn; under momentum against every order written out.
+when row i is drawn, which is not symmetric. Derived in `theory.sampling` and, under momentum, `theory.momentum_epochs`;
+verified against a recursion over the sets of rows already drawn, under momentum against every order written out.
 """
 
 from dataclasses import dataclass, replace

@@ -16,6 +16,7 @@ from theory import (
     invariants,
     landscape,
     momentum,
+    momentum_epochs,
     noise_floor,
     notation,
     pathwise,
@@ -55,6 +56,7 @@ def chain(parametrization: Parametrization) -> Chain:
     sections.append(("Controls", controls.derivations()))
     sections.append(("Classification with flipped labels", classification.derivations()))
     sections.append(("Momentum", momentum.derivations()))
+    sections.append(("Momentum under shuffled epochs", momentum_epochs.derivations()))
     sections.append(("Pathwise identity of f = u v", pathwise.derivations()))
     return sections
 

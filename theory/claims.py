@@ -229,16 +229,21 @@ CLAIMS = (
         number="C13",
         title="Momentum",
         statement=(
-            "Heavy ball has its own finite-learning-rate covariance and drift; at small eta it is SGD at eta/(1 - "
-            "beta)."
+            "Heavy ball has its own finite-learning-rate covariance and drift, another one under shuffled epochs; at "
+            "small eta both are SGD at eta/(1 - beta)."
         ),
         latex=(
             r"(q, Ap) \mapsto [[I-\eta K/n,\ -\eta\beta I],\ [K/n,\ \beta I]]\,(q, Ap) + \zeta",
             r"\frac{du}{dk} = -\frac{\eta}{2(1-\beta)}\,P_T h",
+            r"\mathrm{shuffled\ epochs}:\ Z = \mathrm{E}\,(M Z M^\top + N)\ \mathrm{over\ the\ orders\ of\ the\ rows}",
         ),
         conditions=(*SLOW, MOMENTUM),
-        source="derived in numerics.momentum_law; condition: Cowsik et al. 2022",
-        realised_by=("numerics.momentum_law:MomentumLaw", "numerics.momentum_law:momentum_stability_limit"),
+        source="derived in theory.momentum and theory.momentum_epochs; condition: Cowsik et al. 2022",
+        realised_by=(
+            "numerics.momentum_law:MomentumLaw",
+            "numerics.momentum_law:momentum_stability_limit",
+            "numerics.epoch_law:EpochMoments",
+        ),
         figure="fig_momentum",
     ),
     Claim(

@@ -71,13 +71,19 @@ def derive_one_sample() -> Derivation:
     )
 
 
+def small_rate(K: MatrixBase, B: Expr) -> tuple[MatrixBase, MatrixBase, MatrixBase]:
+    """Leading orders of E[q q^T] / eta, E[q (A p)^T] / eta and E[A p (A p)^T] at rest, each (n, n)."""
+    n = K.rows
+    N = sigma**2 * K * K / (B * n)
+    first = sigma**2 * K / (2 * B * (1 - beta))
+    return first, (first * K / n - beta**2 * N / (1 - beta**2) - N) / (1 - beta), N / (1 - beta**2)
+
+
 def derive_small_rate() -> Derivation:
     """E[q q^T] = eta sigma^2 K / (2B(1-beta)), E[q (Ap)^T] = eta Z, E[Ap (Ap)^T] = N / (1-beta^2) to leading order."""
     n, K = 2, symmetric("K", 2)
-    N = sigma**2 * K * K / (B * n)
-    first = sigma**2 * K / (2 * B * (1 - beta))
-    Z = (first * K / n - beta**2 * N / (1 - beta**2) - N) / (1 - beta)
-    moment = sympy.Matrix(sympy.BlockMatrix([[eta * first, eta * Z], [eta * Z.T, N / (1 - beta**2)]]))
+    first, Z, velocity = small_rate(K, B)
+    moment = sympy.Matrix(sympy.BlockMatrix([[eta * first, eta * Z], [eta * Z.T, velocity]]))
     change = (next_moment(moment, K, eta, B, sigma, beta) - moment).expand()
     blocks = ((change[:n, :n], 2), (change[:n, n:], 1), (change[n:, n:], 0))  # each block at its leading order in eta
     parts = [block.applyfunc(lambda x, k=k: x.coeff(eta, k)) for block, order in blocks for k in range(order + 1)]

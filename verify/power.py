@@ -106,7 +106,7 @@ def selected(only: str, fast: bool) -> tuple[Mutant, ...]:
     known = {mutant.name: mutant for mutant in MUTANTS}
     for name in names:
         if name not in known:
-            raise InputError("only", name, "is not a mutant", "choose from verify/mutants.py")
+            raise InputError("only", name, "is not a mutant", "choose from verify/mutants.toml")
     if names:
         return tuple(known[name] for name in names)
     return tuple(mutant for mutant in MUTANTS if mutant.fast or not fast)

@@ -8,7 +8,8 @@ import pytest
 import sympy
 from scipy.integrate import solve_ivp
 
-from theory import lower, noise_floor, notation, scalar_law, selection
+from numerics.epoch_law import EpochFluctuations, EpochMoments, orders
+from theory import lower, momentum_epochs, noise_floor, notation, scalar_law, selection
 from theory import scalar_coefficients as coefficients
 from theory.identity import vanishes
 from theory.parametrization import Radial, named
@@ -160,6 +161,36 @@ def test_second_moment_by_monte_carlo_of_the_definition():
     derived = np.array(noise_floor.next_covariance(C, sympy.Matrix(K), eta, batch, sigma), dtype=float)
     z = (products.mean(0) - derived) / (products.std(0) / math.sqrt(draws))
     assert np.abs(z).max() < 4.5
+
+
+@pytest.mark.parametrize(("n", "batch"), [(2, 1), (2, 2), (3, 1), (4, 2)])
+def test_momentum_under_shuffled_epochs_is_what_numerics_evaluates(n, batch):
+    """C13: the epoch's equation, and what loss and drift see of its solution, at numbers."""
+    A, eta, sigma, beta = np.random.default_rng(n).normal(size=(n, 5)), 0.05, 0.3, 0.6
+    K = A @ A.T
+    symbolic = sympy.Matrix(K), batch, sympy.Float(eta), sympy.Float(sigma), sympy.Float(beta)
+
+    def evaluated(function, Z):
+        return np.array(function(sympy.Matrix(Z), *symbolic).tolist(), dtype=float)
+
+    transfer = EpochFluctuations(K, eta, orders(n, batch)[0], beta).transfer
+    source, size = evaluated(momentum_epochs.next_moment, np.zeros((2 * n, 2 * n))), 2 * n
+    Z = np.linalg.solve(np.eye(size**2) - transfer, source.ravel()).reshape(size, size)
+    np.testing.assert_allclose(evaluated(momentum_epochs.next_moment, Z), Z, rtol=1e-9, atol=1e-9 * np.abs(Z).max())
+    found = EpochMoments(batch, sigma, momentum=beta).stationary(K, eta)
+    np.testing.assert_allclose(evaluated(momentum_epochs.floor, Z), found.covariance, rtol=1e-9)
+    np.testing.assert_allclose(evaluated(momentum_epochs.seen, Z), found.seen, rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.9])
+def test_two_orthogonal_rows_under_momentum_are_stable_as_far_as_derived(beta):
+    """Either branch of the minimum is the limit at one of these momenta; k at random."""
+    step = momentum_epochs.derive_orthogonal()
+    k = random.Random(3).uniform(0.5, 2)
+    limit = EpochMoments(1, 0.1, momentum=beta).limit(k * np.eye(2))
+    branches = [float(branch.subs(notation.beta, beta)) for branch in step.expression.args]
+    assert limit * k == pytest.approx(min(branches), rel=1e-7)
+    assert min(branches) < 0.9 * max(branches)
 
 
 @pytest.mark.parametrize(("n", "depth", "stops"), [(1, 3, True), (3, 2, False)])

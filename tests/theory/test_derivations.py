@@ -12,6 +12,7 @@ from theory import (
     invariants,
     landscape,
     momentum,
+    momentum_epochs,
     noise_floor,
     notation,
     pathwise,
@@ -85,7 +86,10 @@ def test_radial_steps_are_proved_for_any_gain(derive):
         assert vanishes(part.subs(unit))
 
 
-@pytest.mark.parametrize("module", [noise_floor, sampling, decay_time, controls, classification, momentum, pathwise])
+@pytest.mark.parametrize(
+    "module",
+    [noise_floor, sampling, decay_time, controls, classification, momentum, momentum_epochs, pathwise],
+)
 def test_steps_without_a_parametrization_are_proved(module):
     assert not _unproved(module.derivations())
 

@@ -1,5 +1,7 @@
 """python -m theory: the chain as text and as LaTeX, and one line for what it does not know."""
 
+import re
+
 import pytest
 
 from theory.__main__ import main
@@ -26,6 +28,16 @@ def test_latex_is_balanced(capsys):
     plain = shown.replace(r"\{", "").replace(r"\}", "")
     assert plain.count("{") == plain.count("}")
     assert all(ord(letter) < 128 for letter in shown)
+
+
+@pytest.mark.parametrize("parametrization", ["radial", "coordinatewise"])
+def test_latex_has_words_only_where_it_says_so(parametrization, capsys):
+    """A symbol whose name is a word is spelled in `notation.SPELLING`; sympy alone would set it as a product."""
+    main(["--parametrization", parametrization, "--latex"])
+    displays = re.findall(r"\\\[\n(.*?)\n\\\]", capsys.readouterr().out, re.DOTALL)
+    bare = [re.sub(r"\\(mathrm|operatorname)\{[^}]*\}|\\[a-zA-Z]+|matrix", " ", shown) for shown in displays]
+    assert len(bare) > 40
+    assert not [shown for shown in bare if re.search("[a-zA-Z]{3}", shown)]
 
 
 @pytest.mark.parametrize(

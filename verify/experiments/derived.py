@@ -4,9 +4,10 @@ import numpy as np
 import sympy
 
 from numerics.check import Check, Margin
+from numerics.epoch_law import EpochFluctuations, orders
 from numerics.momentum_law import MomentumFluctuations
 from numerics.noise_floor import Fluctuations
-from theory import landscape, momentum, noise_floor, notation, scalar_law, selection
+from theory import landscape, momentum, momentum_epochs, noise_floor, notation, scalar_law, selection
 from verify import oracle
 from verify.budget import Budget
 from verify.case import Case, Setup
@@ -78,13 +79,22 @@ def trace(setup: Setup, budget: Budget) -> list[Check]:
 
 
 def heavy_ball(setup: Setup, budget: Budget) -> list[Check]:
-    """One step of the second moment by `theory.momentum` and by the numeric law."""
+    """One step, and one shuffled epoch of single rows, of the second moment by `theory` and by the numeric laws."""
     K, n, beta = setup.kernel0, setup.problem.n, 0.7
-    law = MomentumFluctuations(K, setup.eta, setup.batch, beta)
+    step = MomentumFluctuations(K, setup.eta, setup.batch, beta).transfer
+    epoch = EpochFluctuations(K, setup.eta, orders(n, 1)[0], beta).transfer
     Z = np.diag(np.arange(1.0, 2 * n + 1)) + 0.1
-    numbers = [sympy.Float(x, 30) for x in (setup.eta, setup.batch, 0, beta)]
-    found = _number(momentum.next_moment(sympy.Matrix(Z), sympy.Matrix(K), *numbers))
-    return [_exact("C13", "one step, theory.momentum", found, (law.transfer @ Z.ravel()).reshape(2 * n, 2 * n), setup)]
+    symbolic, (eta, zero, factor) = (
+        (sympy.Matrix(Z), sympy.Matrix(K)),
+        [sympy.Float(x, 30) for x in (setup.eta, 0, beta)],
+    )
+    after_step = _number(momentum.next_moment(*symbolic, eta, sympy.Integer(setup.batch), zero, factor))
+    after_epoch = _number(momentum_epochs.next_moment(*symbolic, 1, eta, zero, factor))
+    wanted = [(transfer @ Z.ravel()).reshape(Z.shape) for transfer in (step, epoch)]
+    return [
+        _exact("C13", "one step, theory.momentum", after_step, wanted[0], setup),
+        _exact("C13", "one epoch, theory.momentum_epochs", after_epoch, wanted[1], setup),
+    ]
 
 
 _CASES = (Case(depth=3.0, n=2, extra=3), Case(depth=1.5, n=3, extra=2, batch=2))
