@@ -103,6 +103,13 @@ def _load(context, builder, array, data, index, count):
 
 
 @intrinsic
+def line_of(typingctx, array):
+    """Elements of the array in a line, a constant when compiled: loops by it need no division."""
+    size = Line(array.dtype).count
+    return types.intp(array), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), size)
+
+
+@intrinsic
 def get(typingctx, array, index):
     """The line array[index:] of a flat array."""
     line = Line(array.dtype)

@@ -7,7 +7,7 @@ unit null direction; a step costs O(Bn), whatever d. Written from the definition
 import numpy as np
 from numba import njit
 
-from numerics.kernels.lanes import LINE, aligned, fma, get, get_doubles, padded, pick, put, splat
+from numerics.kernels.lanes import LINE, aligned, fma, get, get_doubles, line_of, padded, pick, put, splat
 from numerics.streams import NOTHING, fill_lanes, row_index, side_by_side
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
@@ -87,16 +87,29 @@ def drop_diverged(group, width, limit, s, q, nu):
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def add_row(s, base, width, line, keep, rows, start, minus):
-    """s[base : base + width] = keep s + minus row, the row at start of rows; keep and minus are lines."""
-    for column in range(0, width, line):
-        put(s, base + column, fma(minus, get(rows, start + column), keep * get(s, base + column)))
+def add_four(s, width, keep, rows, picks, at, weights, lane):
+    """s = keep s - w row for the lanes lane, ..., lane + 3, each with its keep, weight w and row."""
+    real, column = s.dtype.type, 0
+    keep_0, keep_1 = splat(s, real(keep[lane])), splat(s, real(keep[lane + 1]))
+    keep_2, keep_3 = splat(s, real(keep[lane + 2])), splat(s, real(keep[lane + 3]))
+    w_0, w_1 = splat(s, real(-weights[lane])), splat(s, real(-weights[lane + 1]))
+    w_2, w_3 = splat(s, real(-weights[lane + 2])), splat(s, real(-weights[lane + 3]))
+    row_0, row_1 = picks[at + lane] * width, picks[at + lane + 1] * width
+    row_2, row_3 = picks[at + lane + 2] * width, picks[at + lane + 3] * width
+    s_0 = lane * width
+    s_1, s_2, s_3 = s_0 + width, s_0 + 2 * width, s_0 + 3 * width
+    while column < width:
+        put(s, s_0 + column, fma(w_0, get(rows, row_0 + column), keep_0 * get(s, s_0 + column)))
+        put(s, s_1 + column, fma(w_1, get(rows, row_1 + column), keep_1 * get(s, s_1 + column)))
+        put(s, s_2 + column, fma(w_2, get(rows, row_2 + column), keep_2 * get(s, s_2 + column)))
+        put(s, s_3 + column, fma(w_3, get(rows, row_3 + column), keep_3 * get(s, s_3 + column)))
+        column += line_of(s)
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def add_rows(s, base, width, line, keep, rows, picks, weights, lane, batch):
+def add_rows(s, base, width, keep, rows, picks, weights, lane, batch):
     """s[base : base + width] = keep s - sum_b w_b row_b, row and weight at ``lane + b LANES`` of picks and weights."""
-    real, column = s.dtype.type, 0
+    real, line, column = s.dtype.type, line_of(s), 0
     first, w = picks[lane] * width, splat(s, real(-weights[lane]))
     while column + 4 * line <= width:  # sums of four lines in registers
         at, start = base + column, first + column
@@ -124,6 +137,21 @@ def add_rows(s, base, width, line, keep, rows, picks, weights, lane, batch):
         column += line
 
 
+@njit(nogil=True, error_model="numpy")
+def refill(window, n, key, purpose, columns, words, squares, normals, drawn):
+    """The normals of DRAWS blocks from window on, and in drawn ``(2 m,)`` the rows that go with them."""
+    fill_lanes(key, purpose, columns, window, words, squares, normals)
+    row_words = words.reshape(words.size)[drawn.size :]
+    for i in range(drawn.size):
+        drawn[i] = row_index(row_words[i], n)
+
+
+@njit(nogil=True, error_model="numpy", forceinline=True)
+def place(sample, window):
+    """Where a sample's draws begin, those of half a block after another."""
+    return (sample & 1) * DRAWS * LANES + ((sample >> 1) - window) * LANES
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states ``(R, n + 2)`` in place by len(etas) steps, the first of them number first_step.
@@ -133,9 +161,10 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     stay float64.
     """
     n = y.size
-    line, size, real = LINE // gram.itemsize, DRAWS * LANES, gram.dtype.type
-    width = padded(n, line)
+    size, real = DRAWS * LANES, gram.dtype.type
+    width = padded(n, line_of(gram))
     rows, s, labels = aligned(gram, n * width), aligned(gram, LANES * width), y.copy()
+    diagonal = np.diag(gram).copy()
     rows[:], s[:] = 0.0, 0.0
     for i in range(n):
         rows[i * width : i * width + n] = gram[i]
@@ -144,7 +173,7 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     picks, weights = np.empty(batch * LANES, np.int64), aligned(etas, batch * LANES)
     stream = np.empty(LANES, np.int64)
     words, squares = np.empty((4, size), np.uint64), np.empty(size, gram.dtype)
-    xi, drawn, row_words = aligned(gram, 2 * size), np.empty(2 * size, np.int64), words.reshape(4 * size)[2 * size :]
+    xi, drawn = aligned(gram, 2 * size), np.empty(2 * size, np.int64)
     normals = xi.reshape((2, size))
     zero, one, noise = splat(etas, 0.0), splat(etas, 1.0), splat(etas, sigma)
     for first in range(0, states.shape[0], LANES):
@@ -158,33 +187,49 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
             rate = splat(etas, etas[k] / batch)
             for g in range(LANES):
                 level[g], slope[g] = gain(q[g]), gain_slope(q[g])
+            if batch == 1:
+                t = first_step + k
+                if not 0 <= (t >> 1) - window < DRAWS:
+                    window = t >> 1
+                    refill(window, n, key, purpose, columns, words, squares, normals, drawn)
+                at = place(t, window)
+                for g in range(0, LANES, EIGHT):
+                    score, level_g, q_g = pick(s, g * width, width, drawn, at + g), get(level, g), get(q, g)
+                    label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
+                    error = rate * (level_g * score - label)
+                    weight, keep_g = level_g * error, one - get(slope, g) * (error * score)
+                    put(weights, g, weight)
+                    put(keep, g, keep_g)
+                    twice = keep_g * score + keep_g * score
+                    total = weight * (twice - weight * pick(diagonal, 0, 0, drawn, at + g))
+                    put(q, g, keep_g * keep_g * q_g - total)
+                    put(nu, g, keep_g * get(nu, g))
+                for g in range(0, LANES, 4):
+                    add_four(s, width, keep, rows, drawn, at, weights, g)
+                continue
+            for g in range(0, LANES, EIGHT):
+                put(shrink, g, zero)
+                put(change, g, zero)
             for b in range(batch):
                 t = (first_step + k) * batch + b
                 if not 0 <= (t >> 1) - window < DRAWS:
                     window = t >> 1
-                    fill_lanes(key, purpose, columns, window, words, squares, normals)
-                    for i in range(2 * size):
-                        drawn[i] = row_index(row_words[i], n)
-                at = (t & 1) * size + ((t >> 1) - window) * LANES
+                    refill(window, n, key, purpose, columns, words, squares, normals, drawn)
+                at = place(t, window)
                 for g in range(0, LANES, EIGHT):
                     score, level_g = pick(s, g * width, width, drawn, at + g), get(level, g)
                     label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
                     error = rate * (level_g * score - label)
                     weight = level_g * error
                     put(weights, b * LANES + g, weight)
-                    put(shrink, g, fma(error, score, get(shrink, g) if b > 0 else zero))
-                    put(change, g, fma(weight, score, get(change, g) if b > 0 else zero))
+                    put(shrink, g, fma(error, score, get(shrink, g)))
+                    put(change, g, fma(weight, score, get(change, g)))
                 for g in range(LANES):
                     picks[b * LANES + g] = drawn[at + g]
             for g in range(0, LANES, EIGHT):
                 put(keep, g, one - get(slope, g) * get(shrink, g))
-            if batch == 1:
-                for g in range(LANES):
-                    kept, minus = splat(s, real(keep[g])), splat(s, real(-weights[g]))
-                    add_row(s, g * width, width, line, kept, rows, picks[g] * width, minus)
-            else:
-                for g in range(LANES):
-                    add_rows(s, g * width, width, line, splat(s, real(keep[g])), rows, picks, weights, g, batch)
+            for g in range(LANES):
+                add_rows(s, g * width, width, splat(s, real(keep[g])), rows, picks, weights, g, batch)
             # |v|^2 = sum_b weight_b (X v)_b for the batch's step v, with X v = keep s_old - s_new
             for g in range(0, LANES, EIGHT):
                 keep_g = get(keep, g)

@@ -8,7 +8,7 @@ by side in two lines, lane g of row i at i lanes + g.
 import numpy as np
 from numba import njit
 
-from numerics.kernels.lanes import LINE, aligned, fma, get, inverse, put, root, splat
+from numerics.kernels.lanes import aligned, fma, get, inverse, line_of, put, root, splat
 from numerics.streams import NOTHING, fill_lanes, side_by_side
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
@@ -71,7 +71,7 @@ def spread(s, y, level, sigma, xi, start, rows, c, share, along):
 
     Adds |v|^2 to share and v . xi to along, v_i = e_i / (n a_i), a_i^2 = (e_i^2 + sigma^2) / n, by lanes.
     """
-    n, lanes, line, real = y.size, share.size, LINE // s.itemsize, s.dtype.type
+    n, lanes, line, real = y.size, share.size, line_of(s), s.dtype.type
     part, two, tiny = splat(s, real(1.0 / n)), splat(s, real(2.0)), real(1e-300 if s.itemsize == 8 else 1e-37)
     least = splat(s, real(sigma * sigma / n) + tiny)
     quarter = xi.size // 4
@@ -93,7 +93,7 @@ def spread(s, y, level, sigma, xi, start, rows, c, share, along):
 @njit(nogil=True, error_model="numpy")
 def weigh(s, y, level, scale, along, h, product):
     """h_i = scale h_i - along e_i / n in place, product = h . s, by lanes."""
-    n, lanes, line, real = y.size, along.size, LINE // s.itemsize, s.dtype.type
+    n, lanes, line, real = y.size, along.size, line_of(s), s.dtype.type
     factor, part = splat(s, real(scale)), splat(s, real(1.0 / n))
     for g in range(0, lanes, line):
         level_g, along_g, total = get(level, g), get(along, g) * part, splat(s, real(0.0))
@@ -115,7 +115,7 @@ def moved(s, at, slope, level, image):
 @njit(nogil=True, error_model="numpy")
 def move(s, h, matrix, slope, level, square):
     """s = slope s + level (matrix h) and square = h . (matrix h), by lanes; matrix ``(n n,)``, symmetric."""
-    lanes, line = square.size, LINE // s.itemsize
+    lanes, line = square.size, line_of(s)
     n = s.size // lanes
     zero = splat(s, s.dtype.type(0.0))
     level_0, level_1, slope_0, slope_1 = get(level, 0), get(level, line), get(slope, 0), get(slope, line)
@@ -160,7 +160,7 @@ def advance(states, replicas, gram, y, times, eta, batch, sigma, limit, key, pur
     The SDE and its noise of n normals are those of `numerics.kernels.sde`, not corrected; gram ``(n, n)`` = X X^T. s,
     the draws and the sums over rows are rounded to the type of gram.
     """
-    n, lanes = y.size, 2 * LINE // gram.itemsize
+    n, lanes = y.size, 2 * line_of(gram)
     matrix, labels = gram.copy().reshape(n * n), y.astype(gram.dtype)
     s, h = aligned(gram, n * lanes), aligned(gram, n * lanes)
     level, slope, share = aligned(gram, lanes), aligned(gram, lanes), aligned(gram, lanes)
