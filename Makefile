@@ -35,8 +35,9 @@ docs: $(VENV)/.installed-docs
 bench: $(VENV)/.installed-run
 	$(BIN)/python -m numerics.run bench $(ARGS)
 
-# What a machine with a card is for, within twenty minutes; DEVICE=cpu tries it without one. The interpreter may be one
-# that has torch with CUDA, triton and what the tests import: make device BIN=/usr/bin
+# What a machine with a card is for; ARGS='--only tests' (bench, diagram) runs a part of it, below ten minutes. DEVICE=cpu
+# tries it without a card. The interpreter may be one that has torch with CUDA, triton and what the tests import:
+# make device BIN=/usr/bin
 device:
 	$(BIN)/python3 -m numerics.run device-check --device $(DEVICE) $(ARGS)
 

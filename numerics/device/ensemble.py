@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from numerics.device.tensor_engine import DRAW_COPIES, STATE_COPIES, TensorEngin
 from numerics.device.triton_engine import TritonEngine
 from numerics.device.work import PRECISIONS, Buffers, Cells, FloatArray, IntArray, Model, Work
 from numerics.errors import InputError
+from numerics.memory import size
 from numerics.schedule import Constant, Schedule
 
 Choice = Literal["auto", "triton", "torch"]
@@ -56,7 +58,7 @@ def chosen_engine(choice: Choice, work: Work, device: torch.device) -> Literal["
     return "torch" if choice == "torch" or obstacle else "triton"
 
 
-def predicted_bytes(work: Work, replicas: int, engine: str, precision: str) -> int:
+def predicted_bytes(work: Work, replicas: int, engine: str, precision: str, device: torch.device) -> int:
     """Memory on the device of an ensemble, at its peak."""
     real = torch.finfo(PRECISIONS[precision]).bits // 8
     states = math.prod(work.state_shape) * replicas * real
@@ -64,12 +66,32 @@ def predicted_bytes(work: Work, replicas: int, engine: str, precision: str) -> i
     if engine == "triton":
         return resident
     samples = run_length(replicas, work.batch) * work.batch * replicas
-    return resident + STATE_COPIES * states + DRAW_COPIES * 8 * samples
+    runs = 2 if device.type == "cuda" else 1  # a graph keeps its temporaries; a shorter run beside it has its own
+    return resident + runs * (STATE_COPIES * states + DRAW_COPIES * 8 * samples)
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that can still be had on a card. On the CPU the command line asks the system (`numerics.run.memory`)."""
     return int(torch.cuda.mem_get_info(device)[0])
+
+
+@contextmanager
+def one_line_for_full(device: torch.device, need: int) -> Iterator[None]:
+    """Raise InputError where the device has no memory left; need: bytes predicted.
+
+    What is free when it is predicted need not be free later, nor in one piece. The end of a recording hides the error
+    behind its own.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, torch.OutOfMemoryError):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        rule = f"was predicted, and {device} has no more to give"
+        raise InputError("memory", size(need), rule, "lower --replicas") from None
 
 
 class Ensemble:
@@ -93,10 +115,11 @@ class Ensemble:
     ) -> None:
         self.work = Work.of(model, batch=batch, seed=seed)
         self.engine_name = chosen_engine(engine, self.work, device)
-        dtype = PRECISIONS[precision]
-        self.buffers = Buffers.of(self.work, cells, replicas, device=device, dtype=dtype)
+        self.need = predicted_bytes(self.work, len(replicas), self.engine_name, precision, device)
         kind = TritonEngine if self.engine_name == "triton" else TensorEngine
-        self.engine: Engine = kind(self.work, self.buffers)
+        with one_line_for_full(device, self.need):
+            self.buffers = Buffers.of(self.work, cells, replicas, device=device, dtype=PRECISIONS[precision])
+            self.engine: Engine = kind(self.work, self.buffers)
         self.step, self._length = 0, _SHORTEST_CALL
 
     def advance(self, steps: int, tick: Callable[[int], Any] = lambda _: None, *, schedule: Schedule = _STEADY) -> None:
@@ -108,8 +131,9 @@ class Ensemble:
         while self.step < end:
             count = min(self._length, end - self.step)
             begin = time.perf_counter()
-            self.engine.advance(self.step, self.paces(schedule, count))
-            self.synchronize()
+            with one_line_for_full(self.buffers.states.device, self.need):
+                self.engine.advance(self.step, self.paces(schedule, count))
+                self.synchronize()
             self.step += count
             tick(count)
             if time.perf_counter() - begin < _SECONDS_PER_CALL / 2 and count == self._length:

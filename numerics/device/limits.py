@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from numerics import streams
 from numerics.device import draws
 from numerics.device.ensemble import Ensemble
+from numerics.device.tensor_engine import DRAW_COPIES, TensorEngine
 from numerics.device.triton_engine import on
 from numerics.device.work import Work
-from numerics.schedule import Constant
 
 #: of the normal transform per sample: half of a logarithm, a root, a sine and a cosine, by polynomials
 NORMAL_FLOPS = 30
@@ -70,16 +70,16 @@ def _tensors(value: Any) -> list[Tensor]:
 def step_bytes(ensemble: Ensemble, steps: int) -> float:
     """Bytes to and from the device's memory per replica and step, in calls of so many steps.
 
-    Torch operations: counted while they run, each operand once. The fused kernel reads and writes a state once a call;
-    rows of the data come from the caches.
+    Torch operations: counted while a run takes place by hand, as a graph's replay shows none; each operand once. The
+    fused kernel reads and writes a state once a call; rows of the data come from the caches.
     """
-    b = ensemble.buffers
-    if ensemble.engine_name == "triton":
-        once = 2 * b.states.nbytes + b.rates.nbytes + b.sigmas.nbytes + b.limits.nbytes + b.replicas.nbytes
-        return float(once / (b.count * steps))
-    with Traffic() as traffic:
-        ensemble.engine.advance(0, ensemble.paces(Constant(1.0), steps))
-    return float(traffic.bytes / (b.count * steps))
+    b, engine = ensemble.buffers, ensemble.engine
+    if isinstance(engine, TensorEngine):
+        with Traffic() as traffic:
+            engine.run(engine.run_length, offset=0)
+        return float(traffic.bytes / (b.count * engine.run_length))
+    once = 2 * b.states.nbytes + b.rates.nbytes + b.sigmas.nbytes + b.limits.nbytes + b.replicas.nbytes
+    return float(once / (b.count * steps))
 
 
 def seconds(action: Callable[[], Any], device: torch.device, least: float) -> float:
@@ -97,6 +97,12 @@ def _timed(action: Callable[[], Any], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - begin
+
+
+def probe_bytes(engine: str, kind: str, dtype: torch.dtype, replicas: int) -> int:
+    """Memory of `probe` on a device of this kind, at its peak."""
+    drawing = replicas * (16 if engine == "triton" else DRAW_COPIES * 8 * 2 * _BLOCKS)
+    return 2 * _COPY_BYTES[kind] + 3 * _MATRIX[kind] ** 2 * (torch.finfo(dtype).bits // 8) + drawing
 
 
 def probe(work: Work, engine: str, device: torch.device, dtype: torch.dtype, replicas: int, least: float) -> Limits:

@@ -98,7 +98,9 @@ def compiled(work: Work, dtype: torch.dtype, card: Card = H200) -> MachineCode:
     kernel, fixed, cut = kernel_of(work), constants(work, dtype), layout(work, dtype)
     if not isinstance(kernel, JITFunction):
         raise InputError("TRITON_INTERPRET", 1, "runs kernels in Python: nothing is compiled", "unset it")
-    source = ASTSource(fn=kernel, signature=_signature(kernel, dtype, fixed), constexprs=fixed)
+    types = _signature(kernel, dtype, fixed)
+    aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(types.values()) if kind.startswith("*")}
+    source = ASTSource(fn=kernel, signature=types, constexprs=fixed, attrs=aligned)
     options = {"num_warps": cut.warps, "enable_fp_fusion": True}
     made = build(source, target=GPUTarget("cuda", card.capability, _LANES), options=options)
     resources, listing = _read(made.asm["cubin"])
@@ -136,7 +138,12 @@ def _loop(listing: str) -> Counter[str]:
     found = [(int(at, 16), name, rest) for at, name, rest in _INSTRUCTION.findall(listing)]
     spans = [(int(to[1], 16), at) for at, name, rest in found if name == "BRA" and (to := re.search(r"0x(\w+)", rest))]
     begin, end = max(spans, key=lambda span: span[1] - span[0])
-    return Counter(name + rest.split()[0] * rest.startswith(".") for at, name, rest in found if begin <= at <= end)
+    return Counter(name + _modifiers(rest) for at, name, rest in found if begin <= at <= end)
+
+
+def _modifiers(rest: str) -> str:
+    """What stands behind a name without a space; a name may be all there is."""
+    return rest.split()[0] if rest.startswith(".") else ""
 
 
 def lines(code: MachineCode, card: Card = H200) -> list[str]:

@@ -67,4 +67,4 @@ def _records(
 def memory(model: Model, noise: Noise, replicas: int, device: torch.device, engine: Choice, precision: str) -> int:
     """Bytes on the device that `simulate` takes at its peak. Raises InputError for an engine that cannot do it."""
     work = Work.of(model, batch=noise.batch, seed=noise.seed)
-    return predicted_bytes(work, replicas, chosen_engine(engine, work, device), precision)
+    return predicted_bytes(work, replicas, chosen_engine(engine, work, device), precision, device)

@@ -7,7 +7,6 @@ time, from a block counter that lives on the device.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +36,6 @@ class TensorEngine:
     def __init__(self, work: Work, buffers: Buffers) -> None:
         self.work, self.buffers = work, buffers
         self.functions = lower.tensors(step_formulas(work.parametrization))
-        self.step = self._radial_step if work.radial else self._separable_step
         states = buffers.states
         self.block = torch.zeros(1, dtype=torch.int64, device=states.device)
         self.paces = torch.zeros(self.run_length, dtype=states.dtype, device=states.device)  # of one run
@@ -46,6 +44,11 @@ class TensorEngine:
     def run_length(self) -> int:
         """Steps per run."""
         return run_length(self.buffers.count, self.work.batch)
+
+    @property
+    def records(self) -> bool:
+        """Whether a run is replayed from a graph."""
+        return self.buffers.states.device.type == "cuda"
 
     def advance(self, first: int, paces: Tensor) -> None:
         """See `ensemble.Engine`. Returns before a card has finished."""
@@ -60,8 +63,8 @@ class TensorEngine:
     def _run_at(self, paces: Tensor, offset: int) -> None:
         """A run whose paces lie where it looks for them; a whole one as it was recorded."""
         self.paces[: len(paces)].copy_(paces)
-        if len(paces) == self.run_length and offset == 0:
-            self._whole_run()
+        if self.records and len(paces) == self.run_length and offset == 0:
+            self._replay()
         else:
             self.run(len(paces), offset)
 
@@ -73,20 +76,18 @@ class TensorEngine:
             self.work.key, streams.PURPOSES["sgd"], self.buffers.replicas, blocks, self.buffers.states.dtype
         )
         rows = (words * len(self.work.y)) >> 32
+        step = self._radial_step if self.work.radial else self._separable_step
         for k in range(steps):
             own = slice(offset + k * batch, offset + (k + 1) * batch)
-            self.step(self.buffers.rates * self.paces[k], normals[own], rows[own])
+            step(self.buffers.rates * self.paces[k], normals[own], rows[own])
         self.block.add_((offset + count) >> 1)
 
     @cached_property
-    def _whole_run(self) -> Callable[[], Any]:
-        """`run` at its full length; on a card a captured graph of it."""
-        if self.buffers.states.device.type != "cuda":
-            return lambda: self.run(self.run_length, offset=0)
-        return self._captured()
+    def _replay(self) -> Callable[[], None]:
+        """`run` at its full length as a graph. By hand first, as the libraries set themselves up on first use; then
 
-    def _captured(self) -> Callable[[], Any]:
-        """Once by hand, as the libraries set themselves up on first use, then recorded; states and counter put back."""
+        recorded; states and counter put back.
+        """
         device = self.buffers.states.device
         states, block = self.buffers.states.clone(), self.block.clone()
         with torch.cuda.device(device):
@@ -100,7 +101,7 @@ class TensorEngine:
                 self.run(self.run_length, offset=0)
         self.buffers.states.copy_(states)
         self.block.copy_(block)
-        return graph.replay
+        return graph.replay  # holds the graph, and not the engine: without a cycle both go when the last user does
 
     def _radial_step(self, rates: Tensor, normals: Tensor, rows: Tensor) -> None:
         """One step of (X u, |u|^2, nu) from rates ``(R,)``, normals and rows ``(B, R)``.

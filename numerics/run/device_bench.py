@@ -73,9 +73,10 @@ def command(
     machine = Machine(device, "torch" if engine == "auto" and device == "cpu" else engine, precision, threads)  # type: ignore[arg-type]
     place = machine.torch_device()
     count = 64 if small else replicas or _REPLICAS[place.type]
+    cell = _cell(parametrization, depth, (n, d), batch)
     sizes = {"n": n, "d": d, "batch": batch, "replicas": count, "depth": depth, "parametrization": parametrization}
-    with session(out) as folder:
-        ensemble = _ensemble(machine, place, parametrization, depth, (n, d), batch, count)
+    with session(out, needs=_memory(machine, cell, count), remedy="lower --replicas") as folder:
+        ensemble = _ensemble(machine, place, cell, count)
         record = measured(ensemble, place, 0.05 if small else seconds)
         made = provenance(seed=0, started=started, threads=threads)
         content = {"job": "device-bench", "sizes": sizes, **record, "provenance": made}
@@ -84,28 +85,21 @@ def command(
     typer.echo(f"\nsummary: {out / 'summary.json'}")
 
 
-def _ensemble(
-    machine: "Machine",
-    place: "torch.device",
-    name: str,
-    depth: float,
-    shape: tuple[int, int],
-    batch: int,
-    count: int,
-) -> "Ensemble":
-    """Every replica at one start on the manifold of a Gaussian problem, at a small learning rate."""
+def _ensemble(machine: "Machine", place: "torch.device", cell: "Cell", count: int) -> "Ensemble":
+    """Every replica at one start on the manifold, at a small learning rate."""
     from numerics.device.ensemble import Ensemble
     from numerics.run.phase_run import cells_of, model_of
 
-    cell = _cell(name, depth, shape, batch)
     return Ensemble(
-        model_of(cell), cells_of([cell]), replicas=np.arange(count), batch=batch, seed=0, device=place,
-        engine=machine.device_engine, precision=machine.precision,
+        model_of(cell), cells_of([cell]), replicas=np.arange(count), batch=cell.system.noise.batch, seed=0,
+        device=place, engine=machine.device_engine, precision=machine.precision,
     )  # fmt: skip
 
 
 def _cell(name: str, depth: float, shape: tuple[int, int], batch: int) -> "Cell":
-    """A Gaussian problem as a cell of a phase diagram."""
+    """A Gaussian problem as a cell of a phase diagram. Raises InputError where it would not fit into memory."""
+    from numerics.memory import require, resident
+    from numerics.run.memory import loading
     from numerics.run.phase_grid import Axis, Grid
     from numerics.run.settings import validated
 
@@ -113,7 +107,27 @@ def _cell(name: str, depth: float, shape: tuple[int, int], batch: int) -> "Cell"
         job="device-bench", data="gaussian", n=shape[0], features=shape[1], parametrization=name, depth=depth,
         batch=batch, replicas=2, out="out",
     )  # fmt: skip
+    require(loading(settings), "lower --n or --d", held=resident())
     return Grid(settings, Axis("sigma", (settings.sigma,)), Axis("batch", (float(batch),))).cells[0]
+
+
+def _memory(machine: "Machine", cell: "Cell", count: int) -> int:
+    """Bytes of this process at its peak. Raises InputError where a card has less free than it needs."""
+    from numerics.device.ensemble import chosen_engine
+    from numerics.device.limits import probe_bytes
+    from numerics.device.work import PRECISIONS, Work
+    from numerics.run.machine import LIBRARIES
+    from numerics.run.memory import loading
+    from numerics.run.phase_run import model_of
+
+    place, model, noise = machine.torch_device(), model_of(cell), cell.system.noise
+    engine = chosen_engine(machine.device_engine, Work.of(model, batch=noise.batch, seed=noise.seed), place)
+    need = machine.memory(model, noise, count) + probe_bytes(engine, place.type, PRECISIONS[machine.precision], count)
+    host = LIBRARIES + loading(cell.system.settings)
+    if place.type == "cpu":
+        return host + need
+    typer.echo(machine.require_memory(need))
+    return host
 
 
 def estimated(name: str, depth: float, shape: tuple[int, int], batch: int, precision: str) -> list[str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from numerics.run.options import Device
 
 Out = Annotated[Path, typer.Option(help="folder for tests.txt, check.json and both diagrams")]
 Small = Annotated[bool, typer.Option("--small", help="small problems and few replicas")]
+Only = Annotated[str, typer.Option(help="tests, bench or diagram: that part alone, below ten minutes [all three]")]
 
 _ROOT = Path(__file__).parents[2]
 #: equal draws, equal steps: what rounding may make of a mean over 10^5 steps, relative
@@ -24,8 +26,9 @@ _COMPARED = ("rho", "loss", "diverged", "rho_replica")
 _DIAGRAM = ("--replicas", "64", "--steps", "100000")
 _MANY = ("--replicas", "4096", "--steps", "100000")
 _SMALL = ("--small", "--replicas", "4", "--steps", "2000")
-#: seconds for tests, and for each other part: together below twenty minutes
-_TESTS, _PART = 480, 100
+#: seconds after which tests, each of at most eight benches and each of at most three diagrams are stopped
+_TESTS, _BENCH, _DIAGRAMS = 540, 70, 180
+_PARTS = ("tests", "bench", "diagram")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,40 +36,44 @@ def register(app: typer.Typer) -> None:
     app.command("device-check")(command)
 
 
-def command(device: Device = "cpu", out: Out = Path("out/device-check"), small: Small = False) -> None:
+def command(device: Device = "cpu", out: Out = Path("out/device-check"), small: Small = False, only: Only = "") -> None:
     """Tests on the device, speed of each engine and precision, the same phase diagram by numba and on the device."""
+    from numerics.errors import InputError
     from numerics.files import write_json
     from numerics.provenance import provenance
     from numerics.run.machine import Machine
     from numerics.run.session import session
 
     started = time.perf_counter()
+    if only not in ("", *_PARTS):
+        raise InputError("only", only, "is no part of the check", f"give {', '.join(_PARTS)}")
     Machine(device, "torch", "float64", 1).torch_device()
     with session(out) as folder, tempfile.TemporaryDirectory() as work:
-        found: dict[str, Any] = {
-            "tests": _tests(device, folder.staging / "tests.txt"),
-            "bench": _benches(device, Path(work), small),
+        parts: dict[str, Callable[[], Any]] = {
+            "tests": lambda: _tests(device, folder.staging / "tests.txt"),
+            "bench": lambda: _benches(device, Path(work), small),
+            "diagram": lambda: _diagrams(device, Path(work), folder.staging, small),
         }
-        found["diagram"] = _diagrams(device, Path(work), folder.staging, small)
+        found = {name: parts[name]() for name in _PARTS if only in ("", name)}
         made = provenance(seed=0, started=started, threads=os.cpu_count() or 1)
         write_json(
             folder.staging / "check.json", {"job": "device-check", "device": device, **found, "provenance": made}
         )
     typer.echo(json.dumps(found, indent=1))
-    failed = [name for name in ("tests", "diagram") if not found[name]["passed"]]
+    failed = [name for name in ("tests", "diagram") if name in found and not found[name]["passed"]]
     typer.echo(f"\nresult: {out / 'check.json'}" + (f"; FAILED: {', '.join(failed)}" if failed else "; all passed"))
     if failed:
         raise typer.Exit(3)
 
 
 def _run(arguments: list[str], seconds: float) -> tuple[int, str]:
-    """Exit code and output of a Python module; 124 where it took too long."""
+    """Exit code and output of a Python module; 124 and the output until then where it took too long."""
     command = [sys.executable, "-m", *arguments]
     try:
-        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return 124, f"took longer than {seconds} s"
-    return done.returncode, done.stdout + done.stderr
+        done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds)
+    except subprocess.TimeoutExpired as late:
+        return 124, f"{(late.stdout or b'').decode()}\ntook longer than {seconds} s"
+    return done.returncode, done.stdout.decode()
 
 
 def _tests(device: str, file: Path) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _benches(device: str, work: Path, small: bool) -> list[dict[str, Any]]:
                 out = work / f"{name}-{engine}-{precision}"
                 options = ["--engine", engine, "--precision", precision, "--parametrization", name]
                 options += ["--device", device, "--out", str(out), *(["--small"] if small else [])]
-                code, text = _run(["numerics.run", "device-bench", *options], _PART)
+                code, text = _run(["numerics.run", "device-bench", *options], _BENCH)
                 asked = {"parametrization": name, "engine": engine, "precision": precision}
                 result = {"error": text[-500:]} if code else json.loads((out / "summary.json").read_text())
                 found.append({**asked, **result})
@@ -106,7 +113,7 @@ def _diagrams(device: str, work: Path, staging: Path, small: bool) -> dict[str, 
         jobs["many"] = [*runs["device"], *_MANY]
     found: dict[str, Any] = {}
     for name, options in jobs.items():
-        code, text = _run(["numerics.run", "phase-diagram", *options, "--out", str(work / name)], 3 * _PART)
+        code, text = _run(["numerics.run", "phase-diagram", *options, "--out", str(work / name)], _DIAGRAMS)
         found[name] = {"code": code, "last": text.strip().splitlines()[-6:]}
         if code == 0:
             for kind in ("nc",) if name == "numba" else ("nc", "png"):  # its picture is the device's

@@ -45,25 +45,31 @@ def _by_numba(grid: Grid, machine: Machine, steps: int, tick: Callable[[int], An
 
 def _on_device(grid: Grid, machine: Machine, steps: int, tick: Callable[[int], Any]) -> Iterator[tuple[Cell, Observed]]:
     """One ensemble per batch size and parametrization: what a kernel is compiled for."""
+    for cells in _groups(grid):
+        yield from _together(cells, machine, steps, tick)  # its frame ends before the next: one ensemble at a time
+
+
+def _together(
+    cells: list[Cell], machine: Machine, steps: int, tick: Callable[[int], Any]
+) -> Iterator[tuple[Cell, Observed]]:
+    """Cells that differ in numbers only, in one ensemble."""
     from numerics.device.ensemble import Ensemble
 
-    device, copies = machine.torch_device(), grid.settings.replicas
-    for cells in _groups(grid):
-        noise = cells[0].system.noise
-        ensemble = Ensemble(
-            model_of(cells[0]),
-            cells_of(cells),
-            replicas=np.concatenate([np.arange(cell.first, cell.first + copies) for cell in cells]),
-            batch=noise.batch,
-            seed=noise.seed,
-            device=device,
-            engine=machine.device_engine,
-            precision=machine.precision,
-        )
-        ensemble.advance(steps, partial(_tick_all, tick, len(cells) * copies))
-        for i, cell in enumerate(cells):
-            table = cell.system.model.observe(ensemble.states(i * copies, (i + 1) * copies))
-            yield cell, table | {"rho_slow": cell.system.slow_rho(table)}
+    noise, copies = cells[0].system.noise, cells[0].system.settings.replicas
+    ensemble = Ensemble(
+        model_of(cells[0]),
+        cells_of(cells),
+        replicas=np.concatenate([np.arange(cell.first, cell.first + copies) for cell in cells]),
+        batch=noise.batch,
+        seed=noise.seed,
+        device=machine.torch_device(),
+        engine=machine.device_engine,
+        precision=machine.precision,
+    )
+    ensemble.advance(steps, partial(_tick_all, tick, len(cells) * copies))
+    for i, cell in enumerate(cells):
+        table = cell.system.model.observe(ensemble.states(i * copies, (i + 1) * copies))
+        yield cell, table | {"rho_slow": cell.system.slow_rho(table)}
 
 
 def _tick_all(tick: Callable[[int], Any], replicas: int, steps: int) -> None:

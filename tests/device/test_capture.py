@@ -13,10 +13,8 @@ from numerics.device import limits  # noqa: E402
 from numerics.device.ensemble import predicted_bytes  # noqa: E402
 from numerics.device.tensor_engine import TensorEngine, run_length  # noqa: E402
 from numerics.device.work import Buffers, Work  # noqa: E402
+from tests.device.graphs import WAITING  # noqa: E402
 from tests.device.systems import cells, ensemble, model  # noqa: E402
-
-#: what waits for the device, or copies from the host: a recording cannot hold it
-WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh", "item", "is_nonzero")
 
 
 class Recorded(TorchDispatchMode):
@@ -71,9 +69,10 @@ def test_predicted_memory_bounds_what_a_run_allocates(name):
     """The peak of live bytes, by torch's own profiler of the CPU's allocations."""
     simulator, start = model(name)
     settings, count = cells(simulator, start, 1), 3000
-    predicted = predicted_bytes(Work.of(simulator, batch=2, seed=0), count, "torch", "float64")
-    with torch.profiler.profile(profile_memory=True) as profile:
-        found = ensemble(simulator, settings, np.arange(count), torch.device("cpu"), "torch", batch=2)
+    cpu, work = torch.device("cpu"), Work.of(simulator, batch=2, seed=0)
+    predicted = predicted_bytes(work, count, "torch", "float64", cpu)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        found = ensemble(simulator, settings, np.arange(count), cpu, "torch", batch=2)
         found.engine.run(run_length(count, 2), offset=0)
     sizes = [event.nbytes() for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     peak = max(np.cumsum(sizes))

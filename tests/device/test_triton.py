@@ -5,14 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.runtime.driver import driver  # noqa: E402
+
 from numerics.device import machine_code, triton_engine  # noqa: E402
-from numerics.device.work import Work  # noqa: E402
-from tests.device.systems import model  # noqa: E402
+from numerics.device.work import Buffers, Work  # noqa: E402
+from tests.device.systems import cells, model  # noqa: E402
 
 
 @pytest.fixture
@@ -73,6 +77,56 @@ def test_a_warp_holds_a_replica_of_a_thousand_coordinates(cache):
     code = machine_code.compiled(Work.of(simulator, batch=1, seed=0), torch.float64)
     assert (code.local_bytes, code.shared_bytes) == (0, 0)
     assert "bar.sync" not in code.ptx
+
+
+class PretendedDriver:
+    """What Triton asks before it compiles for a launch."""
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, _=None):
+        return 0
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+
+class Compiled:
+    """A kernel that is compiled where it would be launched, and keeps what was made."""
+
+    def __init__(self, kernel):
+        self.kernel, self.ptx = kernel, []
+
+    def __getitem__(self, grid):
+        def launch(*args, **options):
+            self.ptx.append(self.kernel.warmup(*args, grid=grid, **options).asm["ptx"])
+
+        return launch
+
+
+@pytest.mark.parametrize(("name", "size", "batch"), [("radial", (20, 40), 1), ("diagonal-difference", (8, 100), 3)])
+def test_a_launch_compiles_what_is_estimated_for_any_number_of_replicas(cache, monkeypatch, device, name, size, batch):
+    """Triton by itself makes other code for one replica, and for a multiple of 16 slower code of other bits."""
+    if device.type != "cpu":
+        pytest.skip("the driver here is a pretended one")
+    monkeypatch.setattr(driver, "_active", PretendedDriver())
+    simulator, start = model(name, 3, *size)
+    work = Work.of(simulator, batch=batch, seed=0)
+    compiled = Compiled(triton_engine.kernel_of(work))
+    for count in (1, 7, 64):
+        buffers = Buffers.of(work, cells(simulator, start, 1), np.arange(count), device=device, dtype=torch.float64)
+        engine = triton_engine.TritonEngine(work, buffers)
+        engine.kernel = compiled
+        engine.advance(0, torch.ones(count, dtype=torch.float64))
+    assert len(compiled.ptx) == 3
+    assert {code(ptx) for ptx in compiled.ptx} == {code(machine_code.compiled(work, torch.float64).ptx)}
+
+
+def code(ptx):
+    """Instructions without comments, places in the source and names of labels."""
+    lines = (line.split("//")[0].strip() for line in ptx.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith((".loc", ".file", "$L", ".section")))
 
 
 def test_the_estimate_counts_the_loop_and_its_slowest_kind():

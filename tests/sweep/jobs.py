@@ -37,6 +37,7 @@ HUGE = {
     **dict.fromkeys(("phase1", "phase2", "phase3", "late-decay", "simulate", "phase-diagram", "advise"), _COLUMNS),
     "networks": ["--widths", "10000000,1000000"],
     "network-law": ["--widths", "10000000,1000000"],
+    "device-bench": ["--n", "1000", "--d", "100000000"],
     "advise-check": ["--jobs", "1000000"],
     "schedules-bench": ["--seeds", "100000000"],
     "sweep": ["HUGE-CONFIG"],

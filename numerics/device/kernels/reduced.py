@@ -79,7 +79,7 @@ def stepped(s, t, q, nu, limit, pull_s, pull_t, shrink, along, square, AXIS: tl.
     return across(keep, AXIS) * s - pull_s, across(keep, AXIS) * t - pull_t, q, keep * nu, level, slope
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # a multiple of 16 would give a thread two replicas, and shuffles
 def advance(
     states, gram, y, rates, paces, sigmas, limits, replicas, numbers, count,
     n: tl.constexpr, BATCH: tl.constexpr, HEAD: tl.constexpr, TAIL: tl.constexpr, BLOCK: tl.constexpr,

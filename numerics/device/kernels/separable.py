@@ -48,7 +48,7 @@ def stepped(p, r, v, limit, FACTORS: tl.constexpr):
     return following, other, predictor(following, other, limit)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # one code for any count
 def advance(
     states, X, y, rates, paces, sigmas, limits, replicas, numbers, count,
     n: tl.constexpr, d: tl.constexpr, BATCH: tl.constexpr, FACTORS: tl.constexpr, D: tl.constexpr,
