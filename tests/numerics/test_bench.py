@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from numerics import bench_compare as compare
-from numerics.bench_peers import numpy_engine, sde_step, separable_step, sgd_step
-from numerics.bench_problem import SIGMA, Workload, make_task
-from numerics.bench_worker import PEERS, engines
+from numerics.bench import compare
+from numerics.bench.peers import numpy_engine, sde_step, separable_step, sgd_step
+from numerics.bench.problem import SIGMA, Workload, make_task
+from numerics.bench.worker import PEERS, engines
 from numerics.errors import InputError
 from numerics.run import bench as command
 from numerics.run import cli

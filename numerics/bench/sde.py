@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from numerics.bench_peers import Losses, Run, losses
-from numerics.bench_problem import SIGMA, Task
+from numerics.bench.peers import Losses, Run, losses
+from numerics.bench.problem import SIGMA, Task
 
 
 def drift_and_noise(xp: Any, task: Task, U: Any, X: Any, y: Any, dW: Any) -> tuple[Any, Any]:

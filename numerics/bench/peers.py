@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numerics.bench_problem import SIGMA, FloatArray, Task
+from numerics.bench.problem import SIGMA, FloatArray, Task
 
 Losses = Callable[[], FloatArray]
 Run = Callable[[int], Losses]

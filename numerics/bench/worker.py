@@ -1,4 +1,4 @@
-"""One engine of `bench` in a process of its own: `python -m numerics.bench_worker JSON` writes one line of JSON."""
+"""One engine of `bench` in a process of its own: `python -m numerics.bench.worker JSON` writes one line of JSON."""
 
 import importlib.util
 import json
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from numerics.bench_peers import Losses, Run, compiled_engine, jax_engine, numpy_engine, rbg_engine, torch_engine
-from numerics.bench_problem import SIGMA, Task, Workload, make_task
-from numerics.bench_sde import diffrax_engine, torchsde_engine
+from numerics.bench.peers import Losses, Run, compiled_engine, jax_engine, numpy_engine, rbg_engine, torch_engine
+from numerics.bench.problem import SIGMA, Task, Workload, make_task
+from numerics.bench.sde import diffrax_engine, torchsde_engine
 
 Engine = Callable[[str, Task], Run]
 

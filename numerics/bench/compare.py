@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from numerics.bench_problem import Workload
-from numerics.bench_worker import COMPARED_AFTER, OURS, ours
+from numerics.bench.problem import Workload
+from numerics.bench.worker import COMPARED_AFTER, OURS, ours
 
 FloatArray = npt.NDArray[np.float64]
 Found = dict[str, list[dict[str, float]]]
 
-ROOT = str(Path(__file__).parents[1])
+ROOT = str(Path(__file__).parents[2])
 #: reduced and full paths on the same draws may differ by this much, relative to the largest loss
 AGREEMENT = {"float64": 1e-9, "float32": 1e-3}
 #: seeds of the losses that are compared before anything is timed, none of a round's
@@ -36,7 +36,7 @@ def call(
     With seconds = 0 losses alone; {"error": ...} where the peer fails or takes longer than the limit.
     """
     order = {"engine": engine, "workload": workload.as_dict(), "seconds": seconds, "seeds": seeds, "threads": threads}
-    command = [sys.executable, "-m", "numerics.bench_worker", json.dumps(order)]
+    command = [sys.executable, "-m", "numerics.bench.worker", json.dumps(order)]
     environment = os.environ | {"PYTHONPATH": ROOT}
     try:
         done = subprocess.run(
