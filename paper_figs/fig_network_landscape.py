@@ -28,7 +28,7 @@ def data(small: bool, seed: int) -> xarray.Dataset:
     with trained(("fresh", "none"), small=small, seeds=4, seed=seed) as (experiment, folder):
         found = late_decay.measure(experiment)
         drawn = late_decay_report.landscapes(
-            experiment, found, ("curved",), LEVEL, 11 if small else 41, None, seed, folder, folder, silent
+            experiment, found, ("curved",), LEVEL, 11 if small else 41, (None, None), seed, folder, folder, silent
         )["curved"]
     shown, gaps = drawn.shown, drawn.gaps
     variables = {

@@ -1,14 +1,16 @@
 """One trunk at the large learning rate, and decays branched off it at many steps, every seed and kind of noise at once.
 
 The run is a folder of checkpoints. It can be killed at any moment: the next call goes on from the last checkpoint and,
-at the same thread count, ends with the same bits.
+at the same thread count, ends with the same bits. Networks train in groups that fit a fixed number of bytes, one group
+after another; small experiments are one group.
 """
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +22,13 @@ from numerics.errors import InputError
 from numerics.networks import checkpoint
 from numerics.networks.data import Array, Examples
 from numerics.networks.flat import FlatModel
-from numerics.networks.train import DivergedError, Program, Recipe, Replicas, State, measure
+from numerics.networks.measured import measure
+from numerics.networks.pace import Pace
+from numerics.networks.pieces import Footprint, footprint, for_training, spans, within
+from numerics.networks.plan import PRECISIONS, Plan
+from numerics.networks.train import DivergedError, Program, Replicas, State
 
 Report = Callable[[str], None]
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A late-decay experiment: what the trunk is, when branches leave it, and how they go on.
-
-    ``kinds`` are label-noise kinds; each of them, with each of ``seeds``, is one replica of the trunk. A branch divides
-    ``eta`` by ``factor`` at its decay step and runs ``branch_steps``, its momentum kept or reset.
-    """
-
-    recipe: Recipe
-    seeds: tuple[int, ...]
-    kinds: tuple[str, ...]
-    eta: float
-    noise: float
-    flip: bool
-    gain: float
-    decay_steps: tuple[int, ...]
-    path_steps: tuple[int, ...]
-    factor: float
-    branch_steps: int
-    keep_momentum: bool
-    precision: str
-    save_every: int
-
-    def __post_init__(self) -> None:
-        if not self.decay_steps or list(self.decay_steps) != sorted(set(self.decay_steps)) or self.decay_steps[0] < 0:
-            raise InputError("decay steps", self.decay_steps, "are not increasing", "list each step once, in order")
-        if self.factor <= 1:
-            raise InputError("decay factor", self.factor, "does not lower the learning rate", "give a factor above 1")
-        if min(self.branch_steps, self.save_every) < 1:
-            raise InputError("branch steps", self.branch_steps, "is below 1", "give at least one step")
-        if self.precision not in PRECISIONS:
-            raise InputError("precision", self.precision, "is not known", "choose float32 or float64")
-
-    @property
-    def replicas(self) -> Replicas:
-        """The trunk's replicas, kind by kind, seeds within."""
-        count = len(self.kinds) * len(self.seeds)
-        kinds = tuple(kind for kind in self.kinds for _ in self.seeds)
-        return Replicas(self.seeds * len(self.kinds), (self.eta,) * count, kinds, self.noise, self.flip)
-
-    @property
-    def branches(self) -> Replicas:
-        """The branches' replicas: decay step by decay step, the trunk's replicas within."""
-        trunk, times = self.replicas, len(self.decay_steps)
-        rates = (self.eta / self.factor,) * (times * len(trunk.seeds))
-        return Replicas(trunk.seeds * times, rates, trunk.noise * times, self.noise, self.flip)
-
-    @property
-    def saved_steps(self) -> tuple[int, ...]:
-        """The trunk's steps whose full state is kept: decay steps and path steps."""
-        return tuple(sorted({0, *self.decay_steps, *self.path_steps}))
 
 
 def fingerprint(plan: Plan, model: FlatModel, examples: Examples) -> str:
@@ -85,6 +37,15 @@ def fingerprint(plan: Plan, model: FlatModel, examples: Examples) -> str:
     for array in (examples.x, examples.labels, examples.x_test, examples.labels_test):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that train at once: their rows among all, what their checkpoints and their lines are called."""
+
+    stem: str
+    rows: slice
+    label: str
 
 
 @dataclass(frozen=True)
@@ -102,68 +63,119 @@ class Run:
         """The fingerprint that every checkpoint of this run carries."""
         return fingerprint(self.plan, self.model, self.examples)
 
+    @cached_property
+    def pace(self) -> Pace:
+        """What is left to train, and how fast it goes."""
+        return Pace(self.plan.work)
+
+    @cached_property
+    def shape(self) -> Footprint:
+        """What of the network decides how much memory a step takes."""
+        return footprint(self.model, self.examples.shape)
+
+    @cached_property
+    def at_once(self) -> int:
+        """Networks that train at once: all branches, or as many as fit."""
+        count, batch = len(self.plan.branches.seeds), self.plan.recipe.batch or len(self.examples.x)
+        return for_training(self.shape, count, batch, PRECISIONS[self.plan.precision].itemsize).networks
+
     def trunk(self) -> None:
         """Train the trunk to its last saved step; saved steps leave checkpoints, save_every resume points."""
-        program = self._program(self.plan.replicas, 0)
-        self._train(program, program.start(gain=self.plan.gain), "trunk", set(self.plan.saved_steps))
+        for group in self._groups("trunk"):
+            program = self._program(self.plan.replicas.part(group.rows), 0)
+            start = partial(program.start, gain=self.plan.gain)
+            self._train(program, start, group, set(self.plan.saved_steps))
 
     def branches(self) -> None:
         """Train every branch from its trunk checkpoint to its end."""
-        program = self._program(self.plan.branches, 1)
-        parts = [self.trunk_state(step) for step in self.plan.decay_steps]
-        theta = torch.cat([part.theta for part in parts])
-        velocity = torch.cat([part.velocity for part in parts]) * float(self.plan.keep_momentum)
-        self._train(program, State(theta, velocity, 0), "branch", {self.plan.branch_steps})
+        for group in self._groups("branch"):
+            program = self._program(self.plan.branches.part(group.rows), 1)
+            self._train(program, partial(self._branch_start, group.rows), group, {self.plan.branch_steps})
 
     def trunk_state(self, step: int) -> State:
         """The trunk's full state at a saved step."""
-        return self._read("trunk", step)[0]
+        return self._state("trunk", step, slice(0, len(self.plan.replicas.seeds)))
 
-    def branch_weights(self) -> torch.Tensor:
-        """Final weights ``(decay steps, kinds, seeds, p)``."""
-        plan = self.plan
-        final = self._read("branch", plan.branch_steps)[0].theta
-        return final.view(len(plan.decay_steps), len(plan.kinds), len(plan.seeds), -1)
+    def branch_weights(self, which: int) -> torch.Tensor:
+        """Final weights ``(kinds, seeds, p)`` of the branches that left the trunk at decay step number ``which``."""
+        count = len(self.plan.replicas.seeds)
+        rows = slice(which * count, (which + 1) * count)
+        return self._by_kind(self._state("branch", self.plan.branch_steps, rows).theta)
 
     def trunk_weights(self, step: int) -> torch.Tensor:
         """Weights ``(kinds, seeds, p)`` of the trunk at a saved step."""
-        return self.trunk_state(step).theta.view(len(self.plan.kinds), len(self.plan.seeds), -1)
+        return self._by_kind(self.trunk_state(step).theta)
 
     def observed_losses(self) -> tuple[NDArray[np.int64], Array]:
         """Step counts ``(m,)`` and the trunk's mean observed (noisy) training loss since the one before, ``(m, R)``."""
         steps = [step for step in self.plan.saved_steps if step > 0]
-        means = [self._read("trunk", step)[1] for step in steps]
+        groups = self._groups("trunk")
+        means = [np.concatenate([self._read(group.stem, step)[1] for group in groups]) for step in steps]
         return np.array(steps), np.array(means)
+
+    def _by_kind(self, theta: torch.Tensor) -> torch.Tensor:
+        return theta.view(len(self.plan.kinds), len(self.plan.seeds), -1)
+
+    def _groups(self, stem: str) -> list[Group]:
+        """Which networks of the trunk or of the branches train at once, and what their checkpoints are called."""
+        replicas = self.plan.replicas if stem == "trunk" else self.plan.branches
+        count = len(replicas.seeds)
+        cut = list(spans(count, self.at_once))
+        labels = [stem if len(cut) == 1 else f"{stem} group {k} of {len(cut)}" for k in range(1, len(cut) + 1)]
+        return [Group(f"{stem}-{k:03d}", *both) for k, both in enumerate(zip(cut, labels, strict=True))]
+
+    def _branch_start(self, rows: slice) -> State:
+        """Where these branches start: the trunk's rows at their decay steps."""
+        count = len(self.plan.replicas.seeds)
+        own = [(step, within(rows, slice(k * count, (k + 1) * count))) for k, step in enumerate(self.plan.decay_steps)]
+        joined = _joined([self._state("trunk", step, part) for step, part in own if part.start < part.stop])
+        return State(joined.theta, joined.velocity * float(self.plan.keep_momentum), 0)
+
+    def _state(self, stem: str, step: int, rows: slice) -> State:
+        """Some rows of the trunk or the branches, from the checkpoints of the groups that hold them."""
+        parts = []
+        for group in self._groups(stem):
+            own = within(rows, group.rows)
+            if own.start < own.stop:
+                found = self._read(group.stem, step)[0]
+                parts.append(State(found.theta[own], found.velocity[own], step))
+        return _joined(parts)
 
     def _program(self, replicas: Replicas, stream: int) -> Program:
         precision = PRECISIONS[self.plan.precision]
         return Program(self.model, self.examples, self.plan.recipe, replicas, dtype=precision, stream=stream)
 
-    def _train(self, program: Program, state: State, stem: str, keep: set[int]) -> None:
-        """From the last checkpoint (or ``state``) to the last step of ``keep``, through every one of them."""
-        last = max(keep)
+    def _train(self, program: Program, start: Callable[[], State], group: Group, keep: set[int]) -> None:
+        """From the last checkpoint (or ``start``) to the last step of ``keep``, through every one of them."""
+        stem, last = group.stem, max(keep)
         done = checkpoint.steps_saved(self.folder, stem)
         if done:
             state, _ = self._read(stem, done[-1])
-            self.report(f"{stem}: resumed at step {done[-1]}")
-        elif 0 in keep:
-            self._write(stem, state, np.zeros(program.count))
+            self.pace.skip(program.count * state.step)
+            self.report(f"{group.label}: resumed at step {state.step}")
+        else:
+            state = start()
+            if 0 in keep:
+                self._write(stem, state, np.zeros(program.count))
         stops = sorted(keep | set(range(self.plan.save_every, last, self.plan.save_every)))
         for stop in (stop for stop in stops if stop > state.step):
             before = state.step
-            state, losses = self._advance(program, state, stop, stem)
+            state, losses = self._advance(program, state, stop, group)
             self._write(stem, state, losses.mean(axis=0))
             self._drop_unless(stem, before, keep)
-            self.report(f"{stem}: step {stop} of {last}, mean loss {losses.mean():.4f}")
+            self.report(f"{group.label}: step {stop} of {last}, mean loss {losses.mean():.4f}{self.pace}")
 
-    def _advance(self, program: Program, state: State, stop: int, stem: str) -> tuple[State, Array]:
+    def _advance(self, program: Program, state: State, stop: int, group: Group) -> tuple[State, Array]:
         """To step ``stop``, or an InputError that says where training broke and what the last good checkpoint is."""
+        started = time.perf_counter()
         try:
-            return program.advance(state, stop - state.step)
+            found = program.advance(state, stop - state.step)
         except DivergedError as error:
-            kept = checkpoint.step_file(self.folder, stem, state.step)
-            rule = f"makes the loss of the {stem} infinite or NaN at step {error.step} (seed {error.seed})"
+            kept = checkpoint.step_file(self.folder, group.stem, state.step)
+            rule = f"makes the loss of the {group.label} infinite or NaN at step {error.step} (seed {error.seed})"
             raise InputError("eta", error.eta, rule, f"lower it; last good checkpoint: {kept}") from error
+        self.pace.add(program.count * (stop - state.step), time.perf_counter() - started)
+        return found
 
     def _drop_unless(self, stem: str, step: int, keep: set[int]) -> None:
         """Remove the resume point before the newest."""
@@ -186,6 +198,12 @@ class Run:
             raise InputError("checkpoint", path, "belongs to other settings", "choose another --out, or delete it")
         theta, velocity = torch.from_numpy(arrays["theta"]), torch.from_numpy(arrays["velocity"])
         return State(theta, velocity, step), arrays["loss"]
+
+
+def _joined(parts: list[State]) -> State:
+    """States of the same step, one below the other."""
+    theta, velocity = (torch.cat([getattr(part, name) for part in parts]) for name in ("theta", "velocity"))
+    return State(theta, velocity, parts[0].step)
 
 
 def clean_measures(run: Run, weights: torch.Tensor, *, held_out: bool) -> tuple[Array, Array]:

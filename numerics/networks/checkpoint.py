@@ -21,9 +21,8 @@ def save(path: Path, arrays: dict[str, NDArray[Any]], settings: dict[str, Any]) 
     """Write ``arrays`` and JSON-able ``settings`` to ``path`` atomically: a kill leaves the old file or the new one."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    payload = buffer.getvalue()
-    header = {"format": FORMAT, "sha256": _digest(settings, payload), "settings": settings}
-    write_bytes(path, json.dumps(header, sort_keys=True).encode() + b"\n" + payload)
+    header = {"format": FORMAT, "sha256": _digest(settings, buffer.getbuffer()), "settings": settings}
+    write_bytes(path, b"".join([json.dumps(header, sort_keys=True).encode(), b"\n", buffer.getbuffer()]))
 
 
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -46,9 +45,11 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise InputError("checkpoint", path, f"holds no plain arrays ({error})", "delete it and rerun") from error
 
 
-def _digest(settings: dict[str, Any], payload: bytes) -> str:
+def _digest(settings: dict[str, Any], payload: bytes | memoryview) -> str:
     """SHA-256 of the settings and the arrays."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\n" + payload).hexdigest()
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\n")
+    found.update(payload)
+    return found.hexdigest()
 
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:

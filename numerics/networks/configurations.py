@@ -7,10 +7,10 @@ import numpy as np
 
 from numerics.errors import InputError
 from numerics.networks import data
-from numerics.networks.branches import Plan
 from numerics.networks.data import Examples
 from numerics.networks.flat import FlatModel
 from numerics.networks.models import VGG11, VGG_SMALL, Architecture, build
+from numerics.networks.plan import Plan
 from numerics.networks.train import Recipe
 
 
@@ -19,7 +19,8 @@ class Configuration:
     """Data, network and training of one late-decay experiment; ``origin`` says where its numbers come from.
 
     ``first_decay``/``last_decay``/``decays``: the decay steps, geometric between the two, plus step 0. ``noise`` is the
-    deviation of Gaussian noise on the targets, or the flip probability with ``flip``.
+    deviation of Gaussian noise on the targets, or the flip probability with ``flip``. ``kinds`` are those of
+    late_decay.KINDS that it trains unless others are asked for; every ``save_every`` steps leave a resume point.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Configuration:
     factor: float
     branch_steps: int
     seeds: int
+    kinds: tuple[str, ...]
+    save_every: int
 
     def examples(self, *, seed: int, folder: Path | None) -> Examples:
         """The data, split by ``seed``."""
@@ -61,8 +64,8 @@ class Configuration:
         spaced = np.geomspace(self.first_decay, self.last_decay, self.decays)
         return (0, *(int(step) for step in np.unique(spaced.round())))
 
-    def plan(self, *, kinds: tuple[str, ...], full_batch: bool, seed: int, save_every: int) -> Plan:
-        """The trunk and branches for label-noise ``kinds``; every ``save_every`` steps a resume point."""
+    def plan(self, *, kinds: tuple[str, ...], full_batch: bool, seed: int) -> Plan:
+        """The trunk and branches for label-noise ``kinds`` of train.NOISES."""
         steps = self.decay_steps()
         path = np.unique(np.r_[0, np.geomspace(10, self.last_decay, 30).round()]).astype(int)
         return Plan(
@@ -79,7 +82,7 @@ class Configuration:
             branch_steps=self.branch_steps,
             keep_momentum=True,
             precision="float32",
-            save_every=save_every,
+            save_every=self.save_every,
         )
 
 
@@ -105,6 +108,8 @@ _DIGITS = Configuration(
     factor=10.0,
     branch_steps=6000,
     seeds=6,
+    kinds=("fresh", "minibatch", "static", "none"),
+    save_every=2000,
 )
 
 _RELU = replace(
@@ -147,6 +152,8 @@ _PAPER_SMALL = replace(
     factor=10.0,
     branch_steps=40 * 50,
     seeds=2,
+    kinds=("minibatch",),  # without label noise the others are the same run, or full batches: months
+    save_every=100,
 )
 
 CONFIGURATIONS = {

@@ -12,18 +12,22 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.func import grad, hessian, vmap
 
+from numerics.errors import InputError
 from numerics.networks import checkpoint
 from numerics.networks.data import Array, Examples
 from numerics.networks.flat import FlatModel
 from numerics.networks.losses import LOSSES
+from numerics.networks.measured import measure
 from numerics.networks.planes import Surface
+from numerics.networks.smooth_loss import SmoothLoss
 from numerics.networks.surface_losses import SurfaceLosses
 
 Report = Callable[[str], None]
 #: grid points between two saves
 CHUNK = 256
+#: training examples of a landscape where nobody asks for more: a grid asks for thousands of passes over them
+MOST = 500
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,25 @@ class Field:
 
     @classmethod
     def of(
-        cls, model: FlatModel, examples: Examples, loss: str, dtype: torch.dtype, held_out: int | None = None
+        cls,
+        model: FlatModel,
+        examples: Examples,
+        loss: str,
+        dtype: torch.dtype,
+        train: int | None = None,
+        held_out: int | None = None,
     ) -> "Field":
-        """The field of a network and its examples; of the held-out ones (in random order) the first ``held_out``.
+        """The field of a network and the first ``train`` and ``held_out`` of its examples, which are in random order.
 
-        By default as many as there are training examples, so that both maps have the same sampling error.
+        By default all that were trained on, MOST at most, and as many held-out ones, so that both maps have the same
+        sampling error.
         """
-        held_out = len(examples.x) if held_out is None else held_out
-        x = torch.as_tensor(examples.x, dtype=dtype), torch.as_tensor(examples.x_test[:held_out], dtype=dtype)
-        labels = examples.labels, examples.labels_test[:held_out]
+        train = min(len(examples.x), MOST if train is None else train)
+        held_out = train if held_out is None else held_out
+        if min(train, held_out) < 1:
+            raise InputError("landscape examples", min(train, held_out), "leave no loss to draw", "give at least 1")
+        x = torch.as_tensor(examples.x[:train], dtype=dtype), torch.as_tensor(examples.x_test[:held_out], dtype=dtype)
+        labels = examples.labels[:train], examples.labels_test[:held_out]
         y = tuple(torch.as_tensor(examples.targets(part), dtype=dtype) for part in labels)
         return cls(model, x, (y[0], y[1]), loss)
 
@@ -57,11 +71,14 @@ class Field:
         """The loss on one part over a surface."""
         return SurfaceLosses(self.model, surface, self.inputs[part], self.targets[part], self.loss)
 
+    def smooth(self, surface: Surface, part: int) -> SmoothLoss:
+        """The same with derivatives, in double precision."""
+        return SmoothLoss.of(self.model, surface, self.inputs[part], self.targets[part], self.loss)
+
     def many(self, theta: Tensor) -> Array:
         """Losses ``(m, 2)`` at theta ``(m, p)``, train and held out."""
-        with torch.no_grad():
-            both = [vmap(lambda weights, part=part: self.at(weights, part))(theta) for part in (0, 1)]
-        return torch.stack(both, dim=1).double().numpy()
+        pairs = zip(self.inputs, self.targets, strict=True)
+        return np.stack([measure(self.model, theta, x, y, loss=self.loss).loss for x, y in pairs], axis=1)
 
 
 def grid_losses(
@@ -118,39 +135,18 @@ def openness(field: Field, surface: Surface, part: int, a: Array, b: Array, loss
 
     The minimum starts from the best grid point and is refined by Newton steps with exact derivatives in (a, b).
     """
-    function = _on_surface(field, surface, part)
+    function = field.smooth(surface, part)
     best = np.unravel_index(np.argmin(losses), losses.shape)
     start = np.array([a[best[0]], b[best[1]]])
     at = _refined(function, start, losses[best], bounds=((a[0], a[-1]), (b[0], b[-1])))
-    minimum = float(function(torch.as_tensor(at)))
-    small, large = np.linalg.eigvalsh(hessian(function)(torch.as_tensor(at)).numpy())
+    minimum = function.value(at)
+    small, large = np.linalg.eigvalsh(function.hessian(at))
     level = minimum + above
     ratio = float(small / large) if large > 0 else float("nan")
     return Openness(border_share(losses, level), ratio, (small, large), minimum, (at[0], at[1]), level)
 
 
-def _on_surface(field: Field, surface: Surface, part: int) -> Callable[[Tensor], Tensor]:
-    """The loss as a function of coordinates ``(2,)``, in double precision."""
-    double = Field(
-        field.model,
-        (field.inputs[0].double(), field.inputs[1].double()),
-        (field.targets[0].double(), field.targets[1].double()),
-        field.loss,
-    )
-    smooth = Surface(surface.origin.double(), surface.axes.double(), surface.bend.double(), surface.explained)
-    return lambda coordinates: double.at(smooth.points(coordinates[None])[0], part)
-
-
-def _refined(
-    function: Callable[[Tensor], Tensor], start: Array, value: float, bounds: tuple[tuple[float, float], ...]
-) -> Array:
+def _refined(function: SmoothLoss, start: Array, value: float, bounds: tuple[tuple[float, float], ...]) -> Array:
     """A local minimum near ``start`` within the grid; the start itself where nothing is lower."""
-    slope = grad(function)
-    found = minimize(
-        lambda c: float(function(torch.as_tensor(c))),
-        start,
-        jac=lambda c: slope(torch.as_tensor(c)).numpy(),
-        bounds=bounds,
-        method="L-BFGS-B",
-    )
+    found = minimize(function.value, start, jac=function.slope, bounds=bounds, method="L-BFGS-B")
     return np.asarray(found.x) if found.fun < value else start

@@ -43,7 +43,8 @@ def surface(kind: str, field: Field, path: Tensor, ends: Tensor, *, middle: int,
     if kind == "pca":
         return planes.principal(torch.cat([path, ends]))
     if kind == "curved":
-        return planes.curved(planes.principal(torch.cat([path, ends])), torch.cat([path, ends]))
+        checkpoints = torch.cat([path, ends])
+        return planes.curved(planes.principal(checkpoints), checkpoints)
     if kind == "branches":
         return planes.through(path[middle], ends[0], ends[-1])
     if kind == "random":
@@ -55,7 +56,8 @@ def surface(kind: str, field: Field, path: Tensor, ends: Tensor, *, middle: int,
 
 def gaps(field: Field, on: Surface, theta: Tensor) -> Gaps:
     """What is lost by drawing each of theta ``(m, p)`` at its projection on the surface."""
-    losses = field.many(theta) - field.many(on.points(on.coordinates(theta)))
+    drawn = [field.many(on.points(on.coordinates(row[None]))) for row in theta]
+    losses = field.many(theta) - np.concatenate(drawn)
     return Gaps(on.distances(theta), losses[:, 0], losses[:, 1])
 
 

@@ -1,6 +1,8 @@
 """The late-decay experiment from end to end: train or resume, measure, judge."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from numerics.errors import InputError
 from numerics.networks.benefit import benefit, saturation
 from numerics.networks.branches import Report, Run, clean_measures
 from numerics.networks.configurations import Configuration
-from numerics.networks.data import Examples
+from numerics.networks.data import Array, Examples
 from numerics.networks.late_decay_figure import LateDecay, Trunk
 
 #: what each kind is called outside, its label noise, and whether it trains on the full batch
@@ -63,6 +65,8 @@ def prepare(
     for kind in kinds:
         if kind not in KINDS:
             raise InputError("kind", kind, "is not known", f"choose among {', '.join(KINDS)}")
+        if KINDS[kind][0] != "none" and configuration.noise == 0:
+            raise InputError("noise", 0, f"makes {kind} the same as minibatch", "pass --noise or other --kinds")
     examples = configuration.examples(seed=seed, folder=data_folder)
     model = configuration.model(examples)
     groups = [(full, tuple(k for k in KINDS if k in kinds and KINDS[k][1] == full)) for full in (False, True)]
@@ -71,12 +75,27 @@ def prepare(
         if not names:
             continue
         noises = tuple(KINDS[name][0] for name in names)
-        plan = configuration.plan(kinds=noises, full_batch=full, seed=seed, save_every=2000)
+        plan = configuration.plan(kinds=noises, full_batch=full, seed=seed)
         plan = replace(plan, keep_momentum=keep_momentum)
         folder = out / "state" / ("full-batch" if full else "minibatch")
         folder.mkdir(parents=True, exist_ok=True)
         runs.append(Run(plan, model, examples, folder, report))
     return Experiment(configuration, examples, tuple(runs), tuple(names for _, names in groups if names))
+
+
+def plan_lines(experiment: Experiment) -> list[str]:
+    """What will be trained, as text."""
+    lines = []
+    for run, names in zip(experiment.runs, experiment.kinds, strict=True):
+        plan = run.plan
+        trunk, branches = len(plan.replicas.seeds), len(plan.branches.seeds)
+        batch = f"batches of {plan.recipe.batch}" if plan.recipe.batch else f"all {len(run.examples.x)} examples a step"
+        lines.append(
+            f"plan: {', '.join(names)}: {trunk} networks of {run.model.size} parameters for {plan.saved_steps[-1]} "
+            f"steps, {branches} branches of {plan.branch_steps} steps: {plan.work} steps of one network, {batch}, "
+            f"{run.at_once} networks at once"
+        )
+    return lines
 
 
 def train(experiment: Experiment) -> None:
@@ -91,11 +110,12 @@ def measure(experiment: Experiment) -> LateDecay:
     steps = np.array(experiment.configuration.decay_steps())
     trunks, final, accuracies, at_decay = {}, {}, {}, {}
     for run, names in zip(experiment.runs, experiment.kinds, strict=True):
-        loss, share = clean_measures(run, run.branch_weights(), held_out=True)
-        before = np.stack([clean_measures(run, run.trunk_weights(step), held_out=True)[0] for step in steps])
+        loss, share = _ends(run)
         for place, name in enumerate(names):
-            final[name], accuracies[name], at_decay[name] = loss[:, place], share[:, place], before[:, place]
+            final[name], accuracies[name] = loss[:, place], share[:, place]
         trunks.update(_trunks(run, names))
+    for name, trunk in trunks.items():
+        at_decay[name] = trunk.test[np.searchsorted(trunk.steps, steps)]
     saturated, settled = _saturation(trunks, experiment.names, steps)
     order, later = experiment.names, steps > 0
     benefits = {
@@ -113,13 +133,23 @@ def measure(experiment: Experiment) -> LateDecay:
     )
 
 
+def _ends(run: Run) -> tuple[Array, Array]:
+    """Held-out loss and accuracy ``(decay steps, kinds, seeds)`` of the branches' ends."""
+    found = []
+    for which, step in enumerate(run.plan.decay_steps):
+        found.append(clean_measures(run, run.branch_weights(which), held_out=True))
+        run.report(f"looked at the branches from step {step}")
+    losses, shares = zip(*found, strict=True)
+    return np.stack(losses), np.stack(shares)
+
+
 def _trunks(run: Run, names: tuple[str, ...]) -> dict[str, Trunk]:
-    saved = run.plan.saved_steps
-    train_loss, test_loss = (
-        np.stack([clean_measures(run, run.trunk_weights(step), held_out=part)[0] for step in saved])
-        for part in (False, True)
-    )
-    steps = np.array(saved, dtype=float)
+    losses = []
+    for step in run.plan.saved_steps:
+        weights = run.trunk_weights(step)
+        losses.append([clean_measures(run, weights, held_out=part)[0] for part in (False, True)])
+        run.report(f"looked at the trunk at step {step}")
+    steps, (train_loss, test_loss) = np.array(run.plan.saved_steps, dtype=float), np.stack(losses, axis=1)
     return {name: Trunk(steps, train_loss[:, place], test_loss[:, place]) for place, name in enumerate(names)}
 
 
@@ -144,5 +174,15 @@ def checkpoints(experiment: Experiment, kind: str) -> tuple[NDArray[np.int64], t
     """Saved steps ``(m,)``, trunk weights ``(m, p)`` and branch ends ``(k, p)`` of the first seed of ``kind``."""
     run, place = experiment.find(kind)
     steps = np.array(run.plan.saved_steps)
-    path = torch.stack([run.trunk_weights(int(step))[place, 0] for step in steps])
-    return steps, path, run.branch_weights()[:, place, 0]
+    path = _filled(len(steps), (run.trunk_weights(int(step))[place, 0] for step in steps))
+    count = len(run.plan.decay_steps)
+    return steps, path, _filled(count, (run.branch_weights(k)[place, 0] for k in range(count)))
+
+
+def _filled(count: int, rows: Iterator[torch.Tensor]) -> torch.Tensor:
+    """Rows ``(count, p)`` as a stack that keeps nothing else alive of what they were cut from."""
+    first = next(rows)
+    found = torch.empty(count, len(first), dtype=first.dtype)
+    for k, row in enumerate(chain([first], rows)):
+        found[k] = row
+    return found

@@ -53,7 +53,7 @@ def landscapes(
     kinds: tuple[str, ...],
     level: float,
     points: int,
-    held_out: int | None,
+    examples: tuple[int | None, int | None],
     seed: int,
     folder: Path,
     pictures: Path,
@@ -61,20 +61,21 @@ def landscapes(
 ) -> dict[str, Drawn]:
     """Evaluate and draw every surface of ``kinds`` for the first seed of the first kind, from saturation on.
 
-    What it resumes from lies in ``folder``.
+    ``examples``: how many of training and held out, as for Field.of. What it resumes from lies in ``folder``.
     """
     run = experiment.runs[0]
     steps, path, ends = checkpoints(experiment, experiment.names[0])
     late, decays = steps >= data.saturated, data.steps >= data.saturated
-    field = Field.of(run.model, experiment.examples, run.plan.recipe.loss, path.dtype, held_out)
+    field = Field.of(run.model, experiment.examples, run.plan.recipe.loss, path.dtype, *examples)
     starts = torch.stack([path[list(steps).index(step)] for step in data.steps[decays]])
+    path = path[late]
     drawn = {}
     for kind in kinds:
         shown, gaps, on = landscape(
             kind,
             field,
             steps=steps[late],
-            path=path[late],
+            path=path,
             starts=starts,
             ends=ends[torch.as_tensor(decays)],
             middle=int(late.sum()) // 2,

@@ -17,9 +17,10 @@ from numerics.networks.curvature import sharpness
 from numerics.networks.data import Array, Examples, digit_parity, load
 from numerics.networks.flat import FlatModel
 from numerics.networks.manifold import Point, project
+from numerics.networks.measured import measure
 from numerics.networks.models import Architecture, build
 from numerics.networks.slow_law import Path, Setting, integrate
-from numerics.networks.train import Program, Recipe, Replicas, State, measure
+from numerics.networks.train import Program, Recipe, Replicas, State
 
 Report = Callable[[str], None]
 PRECISION = torch.float64

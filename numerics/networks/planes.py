@@ -1,6 +1,7 @@
 """Two-dimensional surfaces through weight space: where they come from, and how far a network lies off them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from numerics.errors import InputError
 from numerics.networks.draws import Purpose, generator
 from numerics.networks.flat import FlatModel
+from numerics.networks.pieces import LOOKING
 
 Array = NDArray[np.float64]
 
@@ -27,6 +29,11 @@ class Surface:
     bend: Tensor
     explained: tuple[float, float]
 
+    @cached_property
+    def basis(self) -> Tensor:
+        """The six vectors ``(6, p)`` that its points combine, with the monomials 1, a, b, a², ab, b²."""
+        return torch.cat([self.origin[None], self.axes, self.bend])
+
     def points(self, coordinates: Tensor) -> Tensor:
         """theta ``(m, p)`` at coordinates ``(m, 2)``."""
         theta: Tensor = self.origin + coordinates @ self.axes + monomials(coordinates) @ self.bend
@@ -35,13 +42,19 @@ class Surface:
     def coordinates(self, theta: Tensor) -> Tensor:
         """Coordinates ``(m, 2)`` of the orthogonal projection of theta ``(m, p)`` on the axes."""
         gram = self.axes @ self.axes.T
-        found: Tensor = torch.linalg.solve(gram, self.axes @ (theta - self.origin).T).T
-        return found
+        parts = [torch.linalg.solve(gram, self.axes @ (rows - self.origin).T).T for rows in _by_rows(theta)]
+        return torch.cat(parts)
 
     def distances(self, theta: Tensor) -> Array:
         """Distance ``(m,)`` of each theta ``(m, p)`` from the surface point with its coordinates."""
-        gap: Array = (theta - self.points(self.coordinates(theta))).norm(dim=1).double().numpy()
+        gaps = [(rows - self.points(self.coordinates(rows))).norm(dim=1) for rows in _by_rows(theta)]
+        gap: Array = torch.cat(gaps).double().numpy()
         return gap
+
+
+def _by_rows(theta: Tensor) -> tuple[Tensor, ...]:
+    """theta ``(m, p)`` in as many rows at a time as may be looked at."""
+    return torch.split(theta, max(1, LOOKING // (theta.shape[1] * theta.element_size())))
 
 
 def monomials(coordinates: Tensor) -> Tensor:
@@ -120,6 +133,6 @@ def curved(plane: Surface, checkpoints: Tensor) -> Surface:
     if len(checkpoints) < 4:
         raise InputError("checkpoints", len(checkpoints), "are too few to bend a plane", "keep at least 4")
     coordinates = plane.coordinates(checkpoints)
-    off = checkpoints - plane.points(coordinates)
+    off = torch.cat([rows - plane.points(plane.coordinates(rows)) for rows in _by_rows(checkpoints)])
     fitted = torch.linalg.lstsq(monomials(coordinates), off, driver="gelsd").solution
     return Surface(plane.origin, plane.axes, fitted, plane.explained)

@@ -6,7 +6,7 @@ numbers per unit replace a whole matrix product. The other layers run as one bat
 matrix products, units by examples, with all that follows a product in place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from numerics.networks.flat import FlatModel
 from numerics.networks.losses import LOSSES
+from numerics.networks.pieces import footprint, for_looking, spans
 from numerics.networks.planes import Surface, monomials
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -60,16 +61,11 @@ class SurfaceLosses:
         return FlatModel(nn.Sequential(*layers[: place + 1])), FlatModel(nn.Sequential(*layers[place + 1 :]))
 
     @cached_property
-    def _basis(self) -> Tensor:
-        """The six vectors ``(6, p)`` that points of the surface combine."""
-        return torch.cat([self.surface.origin[None], self.surface.axes, self.surface.bend])
-
-    @cached_property
     def _first(self) -> Tensor:
         """Z ``(6, n, ...)``: the first layer's outputs at each basis vector; ``(6, k, n)`` where the rest is dense."""
         assert self._split is not None
         head = self._split[0]
-        outputs: Tensor = vmap(head, in_dims=(0, None))(self._basis[:, : head.size], self.x)
+        outputs: Tensor = vmap(head, in_dims=(0, None))(self.surface.basis[:, : head.size], self.x)
         return outputs.transpose(1, 2).contiguous() if self._rest_is_dense else outputs
 
     @cached_property
@@ -85,21 +81,22 @@ class SurfaceLosses:
         combined = torch.cat([torch.ones_like(coordinates[:, :1]), coordinates, monomials(coordinates)], dim=1)
         loss = LOSSES[self.loss]
         if self._split is None:
-            points: Tensor = vmap(lambda theta: loss(self.model(theta, self.x), self.y))(combined @ self._basis)
+            points: Tensor = vmap(lambda theta: loss(self.model(theta, self.x), self.y))(combined @ self.surface.basis)
             return points
         head, tail = self._split
         inputs = (combined @ self._first.flatten(1)).view(len(coordinates), *self._first.shape[1:])
-        weights = combined @ self._basis[:, head.size :]
+        weights = combined @ self.surface.basis[:, head.size :]
         if self._rest_is_dense:
             return loss(_dense(tail, weights, inputs).transpose(1, 2), self.y)
         losses: Tensor = vmap(lambda theta, x: loss(tail(theta, x), self.y))(weights, inputs)
         return losses
 
-    @cached_property
-    def _blocks(self) -> "list[SurfaceLosses]":
-        """The same loss over blocks of examples."""
-        pairs = zip(torch.split(self.x, _EXAMPLES), torch.split(self.y, _EXAMPLES), strict=True)
-        return [SurfaceLosses(self.model, self.surface, x, y, self.loss) for x, y in pairs]
+    def _blocks(self) -> "Iterator[SurfaceLosses]":
+        """The same loss over blocks of examples; what one computes once for all points goes when it is done."""
+        found = footprint(self.model, self.x.shape[1:])
+        size = min(_EXAMPLES, for_looking(found, 1, len(self.x), self.x.element_size()).examples)
+        for rows in spans(len(self.x), size):
+            yield SurfaceLosses(self.model, self.surface, self.x[rows], self.y[rows], self.loss)
 
     def _of_block(self, coordinates: Tensor) -> Tensor:
         per_point = len(self.x) if self._split is None else self._first[0].numel()
@@ -108,7 +105,7 @@ class SurfaceLosses:
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Losses ``(m,)`` at coordinates ``(m, 2)``."""
         with torch.no_grad():
-            shares = [len(block.x) / len(self.x) * block._of_block(coordinates) for block in self._blocks]
+            shares = [len(block.x) / len(self.x) * block._of_block(coordinates) for block in self._blocks()]
         return torch.stack(shares).sum(dim=0)
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch.nn.utils import vector_to_parameters
 
-from numerics.networks.branches import PRECISIONS
 from numerics.networks.configurations import Configuration
 from numerics.networks.data import Examples
 from numerics.networks.flat import FlatModel
 from numerics.networks.landscape import Field
 from numerics.networks.losses import LOSSES
+from numerics.networks.plan import PRECISIONS
 from numerics.networks.planes import random_plane
 from numerics.networks.train import Program, Replicas
 
@@ -54,7 +54,7 @@ def _seconds(work: Callable[[], int]) -> float:
 def training_gain(configuration: Configuration, examples: Examples, *, seed: int, steps: int) -> Gain:
     """Seconds per network and step: all branches of the configuration at once, against each alone in plain torch."""
     model = configuration.model(examples)
-    plan = configuration.plan(kinds=("fresh", "none"), full_batch=False, seed=seed, save_every=steps)
+    plan = configuration.plan(kinds=("fresh", "none"), full_batch=False, seed=seed)
     dtype = PRECISIONS[plan.precision]
     program = Program(model, examples, plan.recipe, plan.branches, dtype=dtype, stream=1)
     state = program.start(gain=configuration.gain)

@@ -2,11 +2,11 @@
 
 A replica is a seed with its own noise level and learning rate. Replicas with the same seed see the same batches and
 the same unit noise, so their differences are paired. Written from the definition of SGD; imports no law.
+A batch whose activations would take too much memory is gone through in blocks of examples.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from numerics.errors import InputError
 from numerics.networks.data import Array, Examples
 from numerics.networks.draws import BLOCK, BatchSampler, flips, normals
 from numerics.networks.flat import FlatModel
-from numerics.networks.losses import LOSSES, accuracy
+from numerics.networks.losses import LOSSES
+from numerics.networks.pieces import footprint, for_training, spans
 
 Rates = Callable[[NDArray[np.int64]], Array]
 NOISES = ("fresh", "static", "none")
@@ -70,6 +71,10 @@ class Replicas:
         if self.size < 0 or (self.flip and self.size > 1):
             raise InputError("noise size", self.size, "must be ≥ 0, and ≤ 1 for flips", "give a valid size")
 
+    def part(self, rows: slice) -> "Replicas":
+        """Some of them."""
+        return replace(self, seeds=self.seeds[rows], eta=self.eta[rows], noise=self.noise[rows])
+
 
 @dataclass(frozen=True)
 class State:
@@ -113,6 +118,8 @@ class Program:
         if recipe.batch is not None and recipe.batch > n:
             raise InputError("batch", recipe.batch, f"exceeds the {n} training examples", "lower it, or train on all")
         self._sampler = BatchSampler(n, recipe.batch or n, recipe.epochs)
+        found = footprint(model, examples.shape)
+        self._block = for_training(found, len(replicas.seeds), self._sampler.size, dtype.itemsize).examples
         self._x = torch.as_tensor(examples.x, dtype=dtype)
         self._unique, inverse = np.unique(replicas.seeds, return_inverse=True)
         self._row = torch.as_tensor(inverse)
@@ -130,7 +137,17 @@ class Program:
         return zip(self.replicas.seeds, self.replicas.noise, strict=True)
 
     def _loss(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return LOSSES[self.recipe.loss](self.model(theta, x), y)
+        """The share of a block of the batch in the batch's mean loss."""
+        return LOSSES[self.recipe.loss](self.model(theta, x), y) * (len(y) / self._sampler.size)
+
+    def _whole_gradient(self, theta: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients ``(R, p)`` and losses ``(R,)`` of the batches: sums over blocks of their examples."""
+        parts = (self._gradient(theta, *self._rows(x, y, rows)) for rows in spans(self._sampler.size, self._block))
+        gradient, loss = next(parts)
+        for more, share in parts:
+            gradient.add_(more)
+            loss.add_(share)
+        return gradient, loss
 
     def _static_labels(self, seed: int, kind: str) -> NDArray[np.int64]:
         """Classes ``(n,)`` of a replica, flipped once and for all where its noise is static flips."""
@@ -147,6 +164,10 @@ class Program:
             return y
         noise: Array = self.replicas.size * normals(self.replicas.seeds[replica], 2, 0, y.shape)[0]
         return y + noise
+
+    def _rows(self, x: Tensor, y: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """A block of the batch's examples; all replicas share x where the batch is the whole set."""
+        return x[rows] if self.recipe.batch is None else x[:, rows], y[:, rows]
 
     def start(self, *, gain: float) -> State:
         """Every replica at the random weights of its seed, at rest."""
@@ -177,7 +198,7 @@ class Program:
         losses = []
         for k in range(step, stop):
             x, y = self._batch(k % BLOCK, indices, noise, classes)
-            gradient, loss = self._gradient(theta, x, y)
+            gradient, loss = self._whole_gradient(theta, x, y)
             if self.recipe.weight_decay:
                 gradient.add_(theta, alpha=self.recipe.weight_decay)
             velocity.mul_(self.recipe.momentum).add_(gradient)
@@ -240,26 +261,3 @@ def _flipped(y: Tensor, shifts: Tensor) -> Tensor:
 def with_rates(replicas: Replicas, eta: tuple[float, ...]) -> Replicas:
     """The same replicas at other learning rates."""
     return replace(replicas, eta=eta)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Loss and accuracy ``(R,)`` of a stack of networks on clean examples."""
-
-    loss: Array
-    accuracy: Array
-
-
-def measure(model: FlatModel, theta: Tensor, x: Array, y: Array, *, loss: str, chunk: int = 32) -> Measured:
-    """Loss and accuracy of each network of ``theta (R, p)`` on x ``(n, ...)``, y ``(n, C)``; ``chunk`` at a time."""
-    inputs, targets = torch.as_tensor(x, dtype=theta.dtype), torch.as_tensor(y, dtype=theta.dtype)
-
-    def one(weights: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = model(weights, inputs)
-        return LOSSES[loss](outputs, targets), accuracy(outputs, targets)
-
-    batched: Any = vmap(one)
-    with torch.no_grad():
-        pieces = [batched(part) for part in torch.split(theta, chunk)]
-    both = [torch.cat([piece[k] for piece in pieces]).double().numpy() for k in (0, 1)]
-    return Measured(both[0], both[1])

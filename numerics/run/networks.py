@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Option(help="a named configuration; --list shows them")]
 Folder = Annotated[Path | None, typer.Option(help="where MNIST or CIFAR files lie (mnist*, cifar* configurations)")]
-Kinds = Annotated[str, typer.Option(help="comma-separated: fresh, minibatch, static, none")]
+Kinds = Annotated[
+    str | None, typer.Option(help="comma-separated: fresh, minibatch, static, none [all; cifar*: minibatch]")
+]
 Surfaces = Annotated[str, typer.Option(help="comma-separated: pca, curved, branches, random, filter; '' for none")]
 Level = Annotated[float, typer.Option(help="openness: the level set this far above the minimum")]
 Grid = Annotated[int, typer.Option(help="landscape points per side")]
-HeldOut = Annotated[int | None, typer.Option(help="held-out examples of a landscape [as many as trained on]")]
+Shown = Annotated[int | None, typer.Option(help="training examples of a landscape [all, 500 at most]")]
+HeldOut = Annotated[int | None, typer.Option(help="held-out examples of a landscape [as many as training ones]")]
 Reset = Annotated[bool, typer.Option("--reset-momentum", help="branches start at rest")]
 Threads = Annotated[int, typer.Option(help="torch threads; bits are reproducible at a fixed number")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
@@ -56,10 +59,11 @@ def register(app: typer.Typer) -> None:
 def command(
     config: Name = "digits",
     data_folder: Folder = None,
-    kinds: Kinds = "fresh,minibatch,static,none",
+    kinds: Kinds = None,
     surfaces: Surfaces = "pca,curved,branches,filter",
     level: Level = 0.02,
     grid: Grid = 41,
+    landscape_train: Shown = None,
     landscape_held_out: HeldOut = None,
     reset_momentum: Reset = False,
     seeds: Seeds = None,
@@ -94,11 +98,11 @@ def command(
         return _throughput(configuration, data_folder, threads, seed)
     summary = run(
         configuration,
-        kinds=_words(kinds),
+        kinds=configuration.kinds if kinds is None else _words(kinds),
         surfaces=_words(surfaces),
         level=level,
         grid=min(grid, 15) if small else grid,
-        held_out=landscape_held_out,
+        shown=(landscape_train, landscape_held_out),
         keep_momentum=not reset_momentum,
         law=law,
         data_folder=data_folder,
@@ -163,7 +167,7 @@ def run(
     surfaces: tuple[str, ...],
     level: float,
     grid: int,
-    held_out: int | None,
+    shown: tuple[int | None, int | None],
     keep_momentum: bool,
     law: bool,
     data_folder: Path | None,
@@ -189,7 +193,7 @@ def run(
         raise InputError("threads", threads, "is below 1", "give at least 1")
     torch.set_num_threads(threads)
     inputs = [str(path) for path in files_of(configuration.source, data_folder)]
-    needs = networks(configuration, kinds, law=law)
+    needs = networks(configuration, kinds, law=law, surfaces=bool(surfaces))
     with session(out, needs=needs, remedy=NETWORKS_REMEDY) as folder:
         experiment = late_decay.prepare(
             configuration,
@@ -200,6 +204,7 @@ def run(
             keep_momentum=keep_momentum,
             report=_progress,
         )
+        print("\n".join(late_decay.plan_lines(experiment)))
         if law:
             late_decay_law.require_conditions(experiment)
         late_decay.train(experiment)
@@ -207,7 +212,7 @@ def run(
         predicted = late_decay_law.predict(experiment, data, _progress) if law else None
         write_figure(folder.staging / "networks", late_decay_report.figure(data, predicted))
         drawn = late_decay_report.landscapes(
-            experiment, data, surfaces, level, grid, held_out, seed, folder.out, folder.staging, _progress
+            experiment, data, surfaces, level, grid, shown, seed, folder.out, folder.staging, _progress
         )
         write_netcdf(folder.staging / "networks.nc", late_decay_report.dataset(data, predicted, drawn))
         record = late_decay_report.summary(experiment, data, predicted, drawn)

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 
 from numerics.errors import InputError  # noqa: E402
 from numerics.networks import checkpoint  # noqa: E402
-from numerics.networks.branches import Plan, Run, clean_measures  # noqa: E402
+from numerics.networks.branches import Run, clean_measures  # noqa: E402
+from numerics.networks.plan import Plan  # noqa: E402
 from numerics.networks.train import Program, Recipe, State  # noqa: E402
 from tests.networks import small  # noqa: E402
 
@@ -52,6 +53,11 @@ def both(whole):
     return whole
 
 
+def ends(whole):
+    """Weights ``(decay steps, kinds, seeds, p)`` of all branches."""
+    return torch.stack([whole.branch_weights(k) for k in range(len(whole.plan.decay_steps))])
+
+
 def finished(folder, plan=PLAN):
     return both(run(folder, plan))
 
@@ -65,15 +71,17 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bits(tmp_path, kill_after):
     with pytest.raises(Killed):
         both(killed)
     resumed = finished(other)
-    assert torch.equal(resumed.branch_weights(), whole.branch_weights())
+    assert torch.equal(ends(resumed), ends(whole))
     for step in PLAN.saved_steps:
-        assert (other / f"trunk-{step:09d}.ckpt").read_bytes() == (tmp_path / f"trunk-{step:09d}.ckpt").read_bytes()
+        assert (other / f"trunk-000-{step:09d}.ckpt").read_bytes() == (
+            tmp_path / f"trunk-000-{step:09d}.ckpt"
+        ).read_bytes()
 
 
 def test_only_the_saved_steps_remain(tmp_path):
     finished(tmp_path)
-    assert checkpoint.steps_saved(tmp_path, "trunk") == [0, 30, 50, 130, 200]
-    assert checkpoint.steps_saved(tmp_path, "branch") == [90]
+    assert checkpoint.steps_saved(tmp_path, "trunk-000") == [0, 30, 50, 130, 200]
+    assert checkpoint.steps_saved(tmp_path, "branch-000") == [90]
 
 
 def test_a_branch_is_its_trunk_state_trained_at_the_small_rate(tmp_path):
@@ -82,15 +90,15 @@ def test_a_branch_is_its_trunk_state_trained_at_the_small_rate(tmp_path):
     small_rate = replace(PLAN.replicas, eta=(PLAN.eta / PLAN.factor,) * 4)
     program = Program(whole.model, whole.examples, PLAN.recipe, small_rate, dtype=torch.float32, stream=1)
     alone, _ = program.advance(State(state.theta, state.velocity, 0), PLAN.branch_steps)
-    np.testing.assert_allclose(whole.branch_weights()[1].reshape(4, -1), alone.theta, rtol=2e-4, atol=2e-6)
+    np.testing.assert_allclose(ends(whole)[1].reshape(4, -1), alone.theta, rtol=2e-4, atol=2e-6)
 
 
 def test_resetting_momentum_changes_the_branches_and_not_the_trunk(tmp_path):
     (tmp_path / "reset").mkdir()
     kept, reset = finished(tmp_path), finished(tmp_path / "reset", replace(PLAN, keep_momentum=False))
     assert torch.equal(kept.trunk_weights(200), reset.trunk_weights(200))
-    assert not torch.equal(kept.branch_weights()[2], reset.branch_weights()[2])
-    assert torch.equal(kept.branch_weights()[0], reset.branch_weights()[0])  # at step 0 there is no momentum yet
+    assert not torch.equal(ends(kept)[2], ends(reset)[2])
+    assert torch.equal(ends(kept)[0], ends(reset)[0])  # at step 0 there is no momentum yet
 
 
 def test_seeds_are_paired_across_kinds(tmp_path):
@@ -101,7 +109,7 @@ def test_seeds_are_paired_across_kinds(tmp_path):
 
 def test_measures_have_the_shape_of_the_weights(tmp_path):
     whole = finished(tmp_path)
-    loss, share = clean_measures(whole, whole.branch_weights(), held_out=True)
+    loss, share = clean_measures(whole, ends(whole), held_out=True)
     assert loss.shape == share.shape == (3, 2, 2)
     steps, observed = whole.observed_losses()
     assert list(steps) == [30, 50, 130, 200]
@@ -116,14 +124,14 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path):
 
 def test_a_damaged_checkpoint_is_named_and_after_its_removal_the_run_goes_on(tmp_path):
     whole = finished(tmp_path)
-    weights = whole.branch_weights()
-    last = tmp_path / "trunk-000000200.ckpt"
+    weights = ends(whole)
+    last = tmp_path / "trunk-000-000000200.ckpt"
     last.write_bytes(last.read_bytes()[:-5])
-    with pytest.raises(InputError, match=r"trunk-000000200\.ckpt is damaged"):
+    with pytest.raises(InputError, match=r"trunk-000-000000200\.ckpt is damaged"):
         run(tmp_path).trunk()
     last.unlink()
-    (tmp_path / "branch-000000090.ckpt").unlink()
-    assert torch.equal(finished(tmp_path).branch_weights(), weights)
+    (tmp_path / "branch-000-000000090.ckpt").unlink()
+    assert torch.equal(ends(finished(tmp_path)), weights)
 
 
 def test_divergence_names_step_rate_and_the_last_good_checkpoint(tmp_path):

@@ -75,7 +75,7 @@ def test_bad_networks_are_refused(arguments, inputs, message):
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
 def test_every_configuration_makes_a_plan(name):
     chosen = named(name)
-    plan = chosen.plan(kinds=("fresh",), full_batch=False, seed=0, save_every=100)
+    plan = chosen.plan(kinds=("fresh",), full_batch=False, seed=0)
     assert plan.decay_steps[0] == 0
     assert plan.decay_steps[-1] == chosen.last_decay
     assert made_small(chosen).last_decay < chosen.last_decay

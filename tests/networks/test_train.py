@@ -8,8 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from numerics.errors import InputError  # noqa: E402
-from numerics.networks.losses import LOSSES, accuracy  # noqa: E402
-from numerics.networks.train import DivergedError, Program, Recipe, Replicas, State, measure  # noqa: E402
+from numerics.networks.losses import LOSSES  # noqa: E402
+from numerics.networks.measured import measure  # noqa: E402
+from numerics.networks.train import DivergedError, Program, Recipe, Replicas, State  # noqa: E402
 from tests.networks import naive, small  # noqa: E402
 
 PLAIN = Recipe("squared", 3, False, 0.0, 0.0)
@@ -139,17 +140,6 @@ def test_divergence_says_at_which_step_and_rate_and_keeps_the_state():
     ):
         running.advance(start, 500)
     assert torch.equal(start.theta, kept)
-
-
-def test_measuring_in_chunks_changes_nothing():
-    model, data = small.mlp(), small.examples()
-    theta = torch.stack([small.weights(model, seed) for seed in range(5)])
-    y = data.targets(data.labels)
-    whole, parts = (measure(model, theta, data.x, y, loss="mse", chunk=size) for size in (5, 2))
-    np.testing.assert_allclose(whole.loss, parts.loss, rtol=1e-13)
-    outputs = model(theta[3], torch.as_tensor(data.x))
-    assert whole.loss[3] == pytest.approx(float(LOSSES["mse"](outputs, torch.as_tensor(y))), rel=1e-12)
-    assert whole.accuracy[3] == pytest.approx(float(accuracy(outputs, torch.as_tensor(y))))
 
 
 def test_losses_on_known_values():
