@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from numerics.errors import InputError
 from numerics.networks import checkpoint
 from numerics.networks.data import Array, Examples
 from numerics.networks.flat import FlatModel
@@ -56,8 +55,6 @@ class Field:
         """
         train = min(len(examples.x), MOST if train is None else train)
         held_out = train if held_out is None else held_out
-        if min(train, held_out) < 1:
-            raise InputError("landscape examples", min(train, held_out), "leave no loss to draw", "give at least 1")
         x = torch.as_tensor(examples.x[:train], dtype=dtype), torch.as_tensor(examples.x_test[:held_out], dtype=dtype)
         labels = examples.labels[:train], examples.labels_test[:held_out]
         y = tuple(torch.as_tensor(examples.targets(part), dtype=dtype) for part in labels)

@@ -18,6 +18,7 @@ from numerics.networks.data import Examples
 from numerics.networks.flat import FlatModel
 from numerics.networks.landscape import Field
 from numerics.networks.losses import LOSSES
+from numerics.networks.pieces import TRAINING, footprint, for_training
 from numerics.networks.plan import PRECISIONS
 from numerics.networks.planes import random_plane
 from numerics.networks.train import Program, Replicas
@@ -52,18 +53,20 @@ def _seconds(work: Callable[[], int]) -> float:
 
 
 def training_gain(configuration: Configuration, examples: Examples, *, seed: int, steps: int) -> Gain:
-    """Seconds per network and step: all branches of the configuration at once, against each alone in plain torch."""
+    """Seconds per network and step: as many branches at once as fit, against each in plain torch."""
     model = configuration.model(examples)
     plan = configuration.plan(kinds=("fresh", "none"), full_batch=False, seed=seed)
     dtype = PRECISIONS[plan.precision]
-    program = Program(model, examples, plan.recipe, plan.branches, dtype=dtype, stream=1)
+    size = for_training(footprint(model, examples.shape), len(plan.branches.seeds), configuration.batch, dtype.itemsize)
+    branches = plan.branches.part(slice(0, size.networks))
+    program = Program(model, examples, plan.recipe, branches, dtype=dtype, stream=1)
     state = program.start(gain=configuration.gain)
 
     def batched() -> int:
         program.advance(state, steps)
         return steps * program.count
 
-    return _median_seconds(batched, _plain_training(configuration, examples, plan.branches, dtype, steps))
+    return _median_seconds(batched, _plain_training(configuration, examples, branches, dtype, steps))
 
 
 def _plain_training(
@@ -126,8 +129,9 @@ def lines(configuration: Configuration, *, folder: Path | None, seed: int) -> li
     """Both gains as text."""
     examples = configuration.examples(seed=seed, folder=folder)
     training = training_gain(configuration, examples, seed=seed, steps=64)
+    points = max(1, min(256, TRAINING // (4 * configuration.model(examples).size)))  # the rival holds their weights
     grids = {
-        count: landscape_gain(configuration, examples, seed=seed, points=256, held_out=count)
+        count: landscape_gain(configuration, examples, seed=seed, points=points, held_out=count)
         for count in (len(examples.x), len(examples.x_test))
     }
     threads = f"{torch.get_num_threads()} threads"

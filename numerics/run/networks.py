@@ -191,6 +191,9 @@ def run(
     started = time.perf_counter()
     if threads < 1:
         raise InputError("threads", threads, "is below 1", "give at least 1")
+    for name, count in zip(("landscape train", "landscape held out"), shown, strict=True):
+        if count is not None and count < 1:
+            raise InputError(name, count, "is below 1", "give at least one example")
     torch.set_num_threads(threads)
     inputs = [str(path) for path in files_of(configuration.source, data_folder)]
     needs = networks(configuration, kinds, law=law, surfaces=bool(surfaces))

@@ -7,16 +7,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from numerics.networks import pieces  # noqa: E402
+from numerics.networks import pieces, planes  # noqa: E402
 from numerics.networks.branches import Run  # noqa: E402
 from numerics.networks.flat import FlatModel  # noqa: E402
+from numerics.networks.landscape import openness  # noqa: E402
+from numerics.networks.landscapes import gaps  # noqa: E402
+from numerics.networks.landscapes import surface as make_surface  # noqa: E402
 from numerics.networks.losses import LOSSES, accuracy  # noqa: E402
 from numerics.networks.measured import measure  # noqa: E402
 from numerics.networks.models import VGG11, Architecture, build  # noqa: E402
+from numerics.networks.pace import Pace  # noqa: E402
 from numerics.networks.pieces import footprint, for_looking, for_training, spans, within  # noqa: E402
 from numerics.networks.train import Program, Recipe, Replicas  # noqa: E402
 from tests.networks import small  # noqa: E402
 from tests.networks.test_branches import PLAN, Killed, both, ends  # noqa: E402
+from tests.networks.test_landscape import cloud, mlp_field  # noqa: E402
 
 
 def test_a_footprint_counts_what_the_layers_put_out():
@@ -88,6 +93,39 @@ def test_a_batch_in_blocks_is_the_same_step(monkeypatch, batch, flip):
     assert block == 1
     np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-10)
     np.testing.assert_allclose(again, losses, rtol=1e-10)
+
+
+def test_a_landscape_in_pieces_is_the_same(monkeypatch):
+    """Losses on a bent surface, its minimum and Hessian, gaps: in double precision, but for sums in another order."""
+    field, theta = mlp_field()
+    path = theta + 0.3 * cloud(8, field.model.size)
+    axis = np.linspace(-1, 1, 5)
+
+    def all_of_it():
+        surface = make_surface("curved", field, path, path[:2], middle=0, seed=0)
+        coordinates = torch.as_tensor(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2))
+        losses = field.over(surface, 1)(coordinates).numpy()
+        valley = openness(field, surface, 1, axis, axis, losses.reshape(5, 5), above=0.1)
+        off = gaps(field, surface, path)
+        return np.concatenate([losses, valley.at, valley.curvatures, off.distance, off.train, off.test])
+
+    whole = all_of_it()
+    for module, name in ((pieces, "LOOKING"), (pieces, "TRAINING"), (planes, "LOOKING")):
+        monkeypatch.setattr(module, name, 1)
+    np.testing.assert_allclose(all_of_it(), whole, rtol=1e-6, atol=1e-8)  # the minimiser stops where it may
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [(30, ""), (100, "; 0.75 s a step of one network, 75 s of training left"), (10**6, "8.7 days of training left")],
+)
+def test_the_pace_tells_how_long_the_rest_takes(left, words):
+    pace = Pace(left + 14)
+    assert str(pace) == ""
+    pace.skip(10)
+    pace.add(4, 3.0)
+    assert str(pace).endswith(words)
+    assert bool(str(pace)) == bool(words)
 
 
 SHORT = replace(PLAN, precision="float64", decay_steps=(0, 8, 30), path_steps=(5, 20), branch_steps=12, save_every=7)
