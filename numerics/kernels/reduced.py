@@ -42,7 +42,8 @@ def load(group, replicas, width, limit, s, q, nu, stream):
     for g in range(group.shape[0]):
         stream[g] = replicas[g]
         if not np.isnan(group[g, n]):
-            s[g * width : g * width + n] = group[g, :n]
+            for i in range(n):  # a slice would make numba compile its message of a wrong shape, for seconds
+                s[g * width + i] = group[g, i]
             q[g], nu[g] = group[g, n], group[g, n + 1]
 
 
@@ -59,7 +60,8 @@ def store(group, width, s, q, nu):
     n = group.shape[1] - 2
     for g in range(group.shape[0]):
         if not np.isnan(group[g, n]):
-            group[g, :n] = s[g * width : g * width + n]
+            for i in range(n):
+                group[g, i] = s[g * width + i]
             group[g, n], group[g, n + 1] = q[g], nu[g]
 
 
@@ -163,11 +165,13 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     n = y.size
     size, real = DRAWS * LANES, gram.dtype.type
     width = padded(n, line_of(gram))
-    rows, s, labels = aligned(gram, n * width), aligned(gram, LANES * width), y.copy()
-    diagonal = np.diag(gram).copy()
+    rows, s = aligned(gram, n * width), aligned(gram, LANES * width)
+    labels, diagonal = y.copy(), np.empty(n, gram.dtype)
     rows[:], s[:] = 0.0, 0.0
     for i in range(n):
-        rows[i * width : i * width + n] = gram[i]
+        diagonal[i] = gram[i, i]
+        for j in range(n):
+            rows[i * width + j] = gram[i, j]
     q, nu, level, slope = aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES)
     shrink, change, keep = aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES)
     picks, weights = np.empty(batch * LANES, np.int64), aligned(etas, batch * LANES)

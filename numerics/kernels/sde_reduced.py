@@ -172,7 +172,8 @@ def advance(states, replicas, gram, y, times, eta, batch, sigma, limit, key, pur
     normals = xi.reshape((4, DRAWS * lanes))
     for first in range(0, states.shape[0], lanes):
         group = states[first : first + lanes]
-        stream[: group.shape[0]] = replicas[first : first + lanes]
+        for g in range(group.shape[0]):
+            stream[g] = replicas[first + g]
         columns = side_by_side(stream, DRAWS)
         transpose(group, s, q, nu, limit)
         window = NOTHING
@@ -208,5 +209,6 @@ def advance(states, replicas, gram, y, times, eta, batch, sigma, limit, key, pur
                 nu[g] *= slope_of[g]
         for g in range(group.shape[0]):
             if not np.isnan(group[g, n]):
-                group[g, :n] = s[g::lanes]
+                for i in range(n):
+                    group[g, i] = s[i * lanes + g]
                 group[g, n], group[g, n + 1] = q[g], nu[g]

@@ -82,7 +82,8 @@ def step(u, X, y, h, eta, corrected, batch, sigma, one, two):
             column(k, point, X, y, size, sigma, plane, residual, target)
         for m in range(p):
             out[m] += (0.25 * (plus[m] + minus[m]) - 0.5 * start[k, m]) * one[k] + 0.5 * (plus[m] - minus[m]) * root
-    u[:] = out
+    for m in range(p):
+        u[m] = out[m]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
