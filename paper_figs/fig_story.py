@@ -205,16 +205,16 @@ def _losses(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untyped-def]
     """Train and test loss of the undecayed run."""
     step = data["step"].values
     chosen = np.unique(np.searchsorted(step, np.geomspace(1, step[-1], 18)).clip(0, len(step) - 1))
-    for name, colour, label, symbol in (
-        ("loss", "simulation", "train loss", "o"),
-        ("test_loss", "law", "test loss", "s"),
+    for name, colour, label, symbol, at in (
+        ("loss", "simulation", "train loss", "o", (1.2, 0.0012)),
+        ("test_loss", "law", "test loss", "s", (12, 0.4)),
     ):
         mean, sem = data[name].values.T
         ax.plot(step[1:], mean[1:], color=COLOURS[colour], linewidth=0.9)
         markers(ax, step[chosen], mean[chosen], sem[chosen], label, colour=colour, symbol=symbol)
+        ax.annotate(label, at, color=COLOURS[colour])
     ax.axvline(data.attrs["saturated"], color=COLOURS["reference"], linestyle=":", linewidth=1)
     for text, x in (("Phase I", 0.03), ("Phase II", 0.62)):
         ax.annotate(text, (x, 1.0), xycoords="axes fraction", va="top", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="SGD step", ylabel="loss", title="train stands still, test falls")
     ax.set_ylim(top=6 * float(data["loss"].values[:, 0].max()))
-    ax.legend(loc=(0.33, 0.42))
