@@ -107,7 +107,10 @@ class Run:
         return self._by_kind(self.trunk_state(step).theta)
 
     def observed_losses(self) -> tuple[NDArray[np.int64], Array]:
-        """Step counts ``(m,)`` and the trunk's mean observed (noisy) training loss since the one before, ``(m, R)``."""
+        """Step counts ``(m,)`` and the trunk's mean observed (noisy) training loss since the last stop before.
+
+        Losses are ``(m, R)``; stops are saved steps and resume points.
+        """
         steps = [step for step in self.plan.saved_steps if step > 0]
         groups = self._groups("trunk")
         means = [np.concatenate([self._read(group.stem, step)[1] for group in groups]) for step in steps]
