@@ -15,6 +15,8 @@ from numerics.sgd import FullRadialSGD, Noise, RadialSGD, simulate
 from theory.parametrization import named
 
 SHAPE = named("radial", 3)
+#: one sample a step has a path of its own in the kernel
+BATCHES = pytest.mark.parametrize("batch", [1, 3])
 
 
 def make_problem(n=5, d=17, condition=1.0):
@@ -40,31 +42,45 @@ def largest_gap(problem, small, large):
     return max(gap, np.abs(small[:, n] / squares - 1).max())
 
 
+@BATCHES
 @pytest.mark.parametrize("condition", [10.0, 1e3, 1e5])
-def test_an_ill_conditioned_gram_matrix_costs_no_digits(condition):
+def test_an_ill_conditioned_gram_matrix_costs_no_digits(condition, batch):
     """Condition of X X^T up to 1e10: 20 000 steps, to 1e-10."""
     problem = make_problem(condition=condition)
     reduced, full, u = models(problem)
     small, large = reduced.start(u, 2), full.start(u, 2)
-    etas, noise = np.full(20_000, 0.1 / float(u @ u) ** 2), Noise(2, 0.1, 5)
+    etas, noise = np.full(20_000, 0.1 / float(u @ u) ** 2), Noise(batch, 0.1, 5)
     reduced.advance(small, np.arange(2), etas, noise, 0)
     full.advance(large, np.arange(2), etas, noise, 0)
     assert largest_gap(problem, small, large) < 1e-10
 
 
-def test_near_the_stability_limit_paths_agree():
+@BATCHES
+def test_near_the_stability_limit_paths_agree(batch):
     """At 0.97 of the mean-square limit excursions are large; 5 000 steps, to 1e-9."""
     problem = make_problem()
     reduced, full, u = models(problem)
     kernel = RadialManifold(SHAPE, problem.gram, problem.y, problem.norm_w_mn).kernel(1.0)
-    eta = 0.97 * stability_limit(kernel, batch=2)
+    eta = 0.97 * stability_limit(kernel, batch=batch)
     small, large = reduced.start(u, 3), full.start(u, 3)
-    etas, noise = np.full(5000, eta), Noise(2, 0.02, 5)
+    etas, noise = np.full(5000, eta), Noise(batch, 0.02, 5)
     reduced.advance(small, np.arange(3), etas, noise, 0)
     full.advance(large, np.arange(3), etas, noise, 0)
     assert np.array_equal(np.isnan(small[:, 0]), np.isnan(large[:, 0]))
     alive = ~np.isnan(small[:, 0])
     assert largest_gap(problem, small[alive], large[alive]) < 1e-9
+
+
+@BATCHES
+def test_the_square_stays_that_of_the_scores(batch):
+    """Each is updated by itself: after 10^6 steps |u|^2 is that of X u and the null coordinate, to 1e-12."""
+    problem = make_problem(n=12, d=14)
+    reduced, _, u = models(problem)
+    states = reduced.start(u, 4)
+    reduced.advance(states, np.arange(4), np.full(10**6, 0.2 / float(u @ u) ** 2), Noise(batch, 0.05, 5), 0)
+    scores, null = states[:, :12], states[:, 13]
+    squares = np.sum(scores * np.linalg.solve(problem.gram, scores.T).T, axis=1) + null**2
+    np.testing.assert_allclose(states[:, 12], squares, rtol=1e-12)
 
 
 def test_float32_follows_float64_to_single_precision():
@@ -118,15 +134,15 @@ def test_the_dynamics_in_the_plane_observes_what_the_compact_one_does_on_the_sam
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("kind", ["sgd", "sde"])
-def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, precision):
+@pytest.mark.parametrize(("kind", "batch"), [("sgd", 1), ("sgd", 3), ("sde", 3)])
+def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, batch, precision):
     """71 replicas fill several groups of lanes and part of another."""
     problem = make_problem()
     model, _, u = models(problem, precision) if kind == "sgd" else sde_pair(problem, precision)
 
     def final(replicas, threads, steps):
         states = model.start(u, replicas)
-        simulate(model, states, Constant(0.05), np.array(steps), noise=Noise(3, 0.1, 4), threads=threads)
+        simulate(model, states, Constant(0.05), np.array(steps), noise=Noise(batch, 0.1, 4), threads=threads)
         return states
 
     reference = final(71, 1, [0, 100])
@@ -134,14 +150,14 @@ def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, precision):
     assert np.array_equal(reference[:3], final(3, 1, [0, 100]))
 
 
-@pytest.mark.parametrize("kind", ["sgd", "sde"])
-def test_a_diverged_replica_leaves_its_neighbours_alone(kind):
+@pytest.mark.parametrize(("kind", "batch"), [("sgd", 1), ("sgd", 3), ("sde", 3)])
+def test_a_diverged_replica_leaves_its_neighbours_alone(kind, batch):
     problem = make_problem()
     model, _, u = models(problem) if kind == "sgd" else sde_pair(problem)
     together, alone = model.start(u, 20), model.start(u, 20)
     together[7, :] *= 1e4
     together[11, :] = np.nan
-    etas, noise = np.full(50, 0.02), Noise(1, 0.1, 4)
+    etas, noise = np.full(50, 0.02), Noise(batch, 0.1, 4)
     model.advance(together, np.arange(20), etas, noise, 0)
     model.advance(alone, np.arange(20), etas, noise, 0)
     assert np.isnan(together[[7, 11]]).all()
