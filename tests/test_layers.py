@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("theory", "numerics", "verify", "paper_figs")
 
 LAWS = {f"{layer}.{stem}" for layer in ("theory", "numerics") for stem in ("slow_law", "scalar_law", "noise_floor")}
-LAWS |= {"theory.selection", "theory.sampling", "theory.momentum", "numerics.networks.law", "numerics.noise_laws"}
-LAWS |= {"numerics.predictions"}
+LAWS |= {f"theory.{stem}" for stem in ("selection", "sampling", "momentum", "momentum_epochs")}
+LAWS |= {"numerics.networks.law", "numerics.noise_laws", "numerics.predictions"}
 LAWS |= {f"numerics.{stem}" for stem in ("moments", "ray_law", "manifold_law", "epoch_law", "momentum_law", "sde_law")}
 SIMULATORS = {"numerics.sgd", "numerics.dynamics", "numerics.kernels", "numerics.networks.train", "numerics.device"}
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numerics.errors import InputError
-from numerics.run.options import Batch, Data, DecayFactor, Depth, Features, Gamma, Rows, Sigma, Target, depth_of
+from numerics.run.loading import load_problem, start_direction
+from numerics.run.options import options_of, values
+from numerics.run.settings import AUTO_RHO0, Settings, validated
 
 if TYPE_CHECKING:
     from numerics.decay_plan import Advice, Decay
@@ -19,9 +20,13 @@ Budget = Annotated[
 Eta = Annotated[float | None, typer.Option(help="large learning rate, if it is not for the law to choose")]
 Margin = Annotated[float, typer.Option(help="largest learning rate allowed, as a share of the stability limit")]
 Tolerance = Annotated[float, typer.Option(help="gain left over that is not worth waiting for, as a share of the whole")]
-Rho0 = Annotated[float | None, typer.Option(help="distance from the minimum-norm solution after Phase I [1.5 |w_mn|]")]
-Seed = Annotated[int, typer.Option(help="of the rows and of the start's direction")]
-Out = Annotated[Path | None, typer.Option(help="folder for summary.json")]
+Rho0 = Annotated[
+    float | None, typer.Option(help=f"distance from the minimum-norm solution after Phase I [{AUTO_RHO0} |w_mn|]")
+]
+Out = Annotated[Path | None, typer.Option(help="folder for summary.json [none is written]")]
+
+_PROBLEM = ("data", "n", "features", "target", "seed")
+_NOISE = ("depth", "sigma", "batch")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,23 +34,15 @@ def register(app: typer.Typer) -> None:
     app.command("advise")(command)
 
 
+@options_of(Settings, job="advise", only=(*_PROBLEM, *_NOISE, "decay_factor"))
 def command(
-    data: Data = "digits",
-    n: Rows = None,
-    features: Features = None,
-    target: Target = None,
-    depth: Depth = None,
-    gamma: Gamma = None,
-    sigma: Sigma = 0.03,
-    batch: Batch = 4,
     budget: Budget = None,
     eta: Eta = None,
     margin: Margin = 0.8,
-    decay_factor: DecayFactor = 10.0,
     tolerance: Tolerance = 0.01,
     rho0: Rho0 = None,
-    seed: Seed = 0,
     out: Out = None,
+    **given: Any,
 ) -> None:
     """When to decay, from the law alone: learning rate, decay step, cooldown, and what other choices lose."""
     from dataclasses import asdict
@@ -56,65 +53,37 @@ def command(
     from numerics.run.memory import PROBLEM_REMEDY
     from numerics.run.memory import advise as peak
     from numerics.run.session import session
-    from numerics.run.settings import files_of
 
-    problem = {"data": data, "n": n, "features": features, "target": target, "seed": seed}
-    noise = {"depth": _depth(depth, gamma), "sigma": sigma, "batch": batch}
-    terms = {"margin": margin, "factor": decay_factor, "tolerance": tolerance, "budget": budget}
     started = time.perf_counter()
-    typer.echo(require(peak(data, n, features), PROBLEM_REMEDY, held=resident()))
+    settings = validated(job="advise", out=out or Path(), **values(given))
+    terms = {"margin": margin, "factor": settings.decay_factor, "tolerance": tolerance, "budget": budget}
+    typer.echo(require(peak(settings), PROBLEM_REMEDY, held=resident()))
     with session(out) if out is not None else nullcontext() as folder:
-        advice = advise(problem, noise, terms, rho0=rho0, eta=eta)
-        typer.echo(text(advice, decay_factor))
+        advice = advise(settings, terms, rho0=rho0, eta=eta)
+        typer.echo(text(advice, settings.decay_factor))
         if folder is not None:
-            made = provenance(seed=seed, started=started, threads=1, inputs=files_of(data))
-            record = {"problem": problem, **noise, **terms, "advice": asdict(advice), "provenance": made}
+            made = provenance(seed=settings.seed, started=started, threads=1, inputs=settings.inputs)
+            asked = {"problem": settings.model_dump(include={*_PROBLEM}), **settings.model_dump(include={*_NOISE})}
+            record = {**asked, **terms, "advice": asdict(advice), "provenance": made}
             write_json(folder.staging / "summary.json", record)
             typer.echo(f"\nsummary: {folder.out / 'summary.json'}")
 
 
-def _depth(depth: float | None, gamma: float | None) -> float:
-    """D from one of the two options, where the law answers within its second."""
-    found = depth_of(depth, gamma)
-    if not 1 <= found <= 50:
-        raise InputError("depth", found, "is not between 1 and 50", "give a depth such as 3")
-    return found
-
-
-def advise(
-    problem: dict[str, Any], noise: dict[str, Any], terms: dict[str, Any], *, rho0: float | None, eta: float | None
-) -> "Advice":
-    """The advice for data, noise and terms as the options name them."""
+def advise(settings: Settings, terms: dict[str, Any], *, rho0: float | None, eta: float | None) -> "Advice":
+    """The advice for the settings' problem and noise, on terms as the options name them."""
     from threadpoolctl import threadpool_limits
 
-    from numerics import data, start
     from numerics.advice import Advisor
     from numerics.power_law import PowerLaw
     from numerics.scalar_law import RadialLaw, RadialManifold
 
-    _check_noise(noise)
     with threadpool_limits(1):
-        rows = 20 if problem["n"] is None and problem["data"] in data.NAMES else problem["n"]
-        loaded = data.load(
-            **{"spec": problem["data"]}, n=rows, **{k: problem[k] for k in ("seed", "features", "target")}
-        )
-        direction = start.null_direction(loaded, problem["seed"], _own_direction(loaded))
-        manifold = RadialManifold(PowerLaw(noise["depth"]), loaded.gram, loaded.y, loaded.norm_w_mn)
-        law = RadialLaw(manifold, noise["batch"], noise["sigma"])
-        distance = 1.5 * loaded.norm_w_mn if rho0 is None else rho0
-        return Advisor(law, loaded.reduced(direction), distance, **terms).advise(eta)
-
-
-def _check_noise(noise: dict[str, Any]) -> None:
-    if noise["batch"] < 1:
-        raise InputError("batch", noise["batch"], "is below 1", "give at least one row per step")
-    if not 0 <= noise["sigma"] < float("inf"):
-        raise InputError("sigma", noise["sigma"], "is not a standard deviation", "give 0 or a positive number")
-
-
-def _own_direction(problem: Any) -> Any:
-    """A start that came with the data sets the direction, where it has the right length."""
-    return problem.u0 if problem.u0 is not None and problem.u0.shape == (problem.d,) else None
+        problem = load_problem(settings)
+        manifold = RadialManifold(PowerLaw(settings.depth), problem.gram, problem.y, problem.norm_w_mn)
+        law = RadialLaw(manifold, settings.batch, settings.sigma)
+        direction = start_direction(settings, problem)
+        distance = AUTO_RHO0 * problem.norm_w_mn if rho0 is None else rho0
+        return Advisor(law, problem.reduced(direction), distance, **terms).advise(eta)
 
 
 def text(advice: "Advice", factor: float) -> str:

@@ -40,30 +40,41 @@ _FLOAT = 8
 
 def peak(settings: Settings) -> int:
     """Bytes of the whole process at its peak, about; on a device with torch's libraries."""
-    from numerics.run.machine import LIBRARIES, Machine
+    from numerics.run.machine import Machine
 
-    n, d, held_out = shape(settings.data, settings.n, settings.features, small=settings.small)
+    records = _records(settings.job, settings.records)
+    return max(loading(settings), standing(settings, numba=Machine.of(settings).numba) + observing(settings, records))
+
+
+def observing(settings: Settings, records: float) -> int:
+    """Bytes of the replicas, of so many records of each, and of what making a record takes, about."""
+    n, d, _ = shape(settings)
     simulated = isinstance(settings, SimulateSettings)
-    relabelled = _COPIES_RELABELLED.get(settings.noise, 0.0) if isinstance(settings, SimulateSettings) else 0.0
-    kept = (_COPIES_KEPT + relabelled) * n * d + held_out * d
-    observed = (_COPIES_SIMULATED if simulated else _COPIES_OBSERVED) * _records(settings.job, settings.records)
+    observed = (_COPIES_SIMULATED if simulated else _COPIES_OBSERVED) * records
     parameters, columns = _widths(settings, n, d)
     states = (10 if settings.job == "late-decay" else 1) * parameters  # late-decay keeps those of the branches
     predictors = (_COPIES_SIMULATED_PREDICTORS if simulated else _COPIES_PREDICTORS) * columns
-    grows = settings.replicas * (observed + states + predictors)
-    libraries = 0 if Machine.of(settings).numba else LIBRARIES
-    return int(max(loading(settings), BASE + libraries + _FLOAT * (kept + grows)))
+    return int(_FLOAT * settings.replicas * (observed + states + predictors))
+
+
+def standing(settings: Settings, *, numba: bool) -> int:
+    """Bytes of a process that has loaded all that it needs and keeps the problem, about, and has no replica."""
+    from numerics.run.machine import LIBRARIES
+
+    n, d, held_out = shape(settings)
+    relabelled = _COPIES_RELABELLED.get(settings.noise, 0.0) if isinstance(settings, SimulateSettings) else 0.0
+    kept = (_COPIES_KEPT + relabelled) * n * d + held_out * d
+    return int(BASE + (0 if numba else LIBRARIES) + _FLOAT * kept)
 
 
 def loading(settings: Settings) -> int:
     """Bytes of the process while the problem is loaded, about: before any replica is there."""
-    found = shape(settings.data, settings.n, settings.features, small=settings.small)
-    return BASE - _WRITERS + _loading(settings.data, *found)
+    return BASE - _WRITERS + _loading(settings.data, *shape(settings))
 
 
-def advise(data: str, n: int | None, features: int | None) -> int:
+def advise(settings: Settings) -> int:
     """Bytes of the process of `advise`, about: it loads a problem, and little else."""
-    return int(_ADVISE_BASE + _loading(data, *shape(data, n, features, small=False)))
+    return _ADVISE_BASE + _loading(settings.data, *shape(settings))
 
 
 def advise_check(jobs: int) -> int:
@@ -84,17 +95,17 @@ def _loading(data: str, n: int, d: int, held_out: int) -> int:
     return int(_FLOAT * ((_COPIES_LOADING * n + _COPIES_HELD_OUT * held_out) * d + _read(data)))
 
 
-def shape(data: str, n: int | None, features: int | None, *, small: bool) -> tuple[int, int, int]:
-    """Training rows, columns and held-out rows that the options lead to; files are asked for their headers alone."""
-    rows = min(n or 20, 8) if small and data in (*_TABLES, "gaussian") else n or 20
+def shape(settings: Settings) -> tuple[int, int, int]:
+    """Training rows, columns and held-out rows that the settings lead to; files are asked for their headers alone."""
+    data, rows, features = settings.data, settings.rows, settings.features
+    if rows is None or files_of(data):
+        there, columns, separate = _file(Path(data))
+        columns, rows = features or columns, min(rows or there, there)
+        return rows, columns, separate or _held_out(there - rows, columns)
     if data == "gaussian":
         return rows, features or 4 * rows, 0
-    if data in _TABLES:
-        columns = features or (64 if data == "digits" else max(200, 4 * rows))
-        return rows, columns, _held_out(_TABLES[data] - rows, columns)
-    there, columns, separate = _file(Path(data))
-    columns, rows = features or columns, min(n or there, there)
-    return rows, columns, separate or _held_out(there - rows, columns)
+    columns = features or (max(200, 4 * rows) if data == "diabetes" else 64)
+    return rows, columns, _held_out(_TABLES.get(data, 0) - rows, columns)
 
 
 def _held_out(left: int, columns: int) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from numerics.run.machine import LIBRARIES, Machine
+from numerics.run.machine import Machine
+from numerics.run.memory import observing, standing
 from numerics.run.phase_grid import Cell, Grid
 from numerics.schedule import Constant
 from numerics.sgd import RadialSGD, SeparableSGD
@@ -19,9 +20,8 @@ from numerics.sgd import RadialSGD, SeparableSGD
 if TYPE_CHECKING:
     from numerics.device.work import Cells
 
-#: host memory per replica beside the states: observables of one cell at a time, and what is kept
-_KEPT_NUMBERS = 2
-_LIBRARIES = 350 << 20
+#: records of a cell, and bytes of what is kept of each of its replicas
+_RECORDS, _KEPT = 2, 16
 
 Observed = dict[str, npt.NDArray[np.float64]]
 
@@ -112,22 +112,15 @@ class Memory:
 
 def predicted_memory(grid: Grid, machine: Machine) -> Memory:
     """Before any replica exists. Raises InputError where a card has less memory free."""
-    kept = _KEPT_NUMBERS * 8 * grid.replicas
-    width = _width(grid) * 8 * grid.settings.replicas
+    host = standing(grid.settings, numba=machine.numba) + _KEPT * grid.replicas
+    host += observing(grid.settings, _RECORDS)  # one cell at a time
     if machine.numba:
-        return Memory(_LIBRARIES + kept + 8 * width, 0)
+        return Memory(host, 0)
     need = max(_on_card(cells, machine) for cells in _groups(grid))
-    host = _LIBRARIES + LIBRARIES + kept + 8 * width
     if machine.device == "cpu":
         return Memory(host + need, 0)
     print(machine.require_memory(need), file=sys.stderr)
     return Memory(host, need)
-
-
-def _width(grid: Grid) -> int:
-    """Numbers of the longest vector that observing a replica makes."""
-    problem = grid.base.problem
-    return problem.n + 3 if isinstance(grid.base.model, RadialSGD) else 2 * problem.d
 
 
 def _on_card(cells: list[Cell], machine: Machine) -> int:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from numerics.errors import InputError
-from numerics.run.settings import Settings, validated_as
+from numerics.run.settings import Auto, Settings, default_of, validated_as
 
 DYNAMICS = ("sgd", "momentum", "gradient-flow", "sde", "sde2", "slow-law")
 FRESH = ("gaussian", "rademacher", "student")
@@ -39,8 +39,8 @@ _OWNED: dict[str, tuple[str, dict[str, float]]] = {
     "dropout": ("noise", {"dropout": 0.02}),
     "sigma": ("noise", dict.fromkeys((*FRESH, "static"), 0.03)),
 }
-#: replicas by default, and where rho itself diffuses; with --small at most
-_REPLICAS, _MANY, _MANY_SMALL = 48, 480, 160
+#: replicas where rho itself diffuses, and with --small at most
+_MANY, _MANY_SMALL = 480, 160
 #: option -> the range it must lie in, as a test and in words
 _RANGES: dict[str, tuple[Callable[[float], bool], str, str]] = {
     "momentum": (lambda x: 0 <= x < 1, "is not in [0, 1)", "give a number below 1"),
@@ -74,21 +74,38 @@ class Choice:
         return self.dynamics not in ("gradient-flow", "slow-law")
 
 
+def _own(option: str, text: str) -> Any:
+    """A field of a number that belongs to some dynamics or noise, with the defaults in its help."""
+    numbers = list(dict.fromkeys(_OWNED[option][1].values()))
+    shown = f"{numbers[0]:g}" if len(numbers) == 1 else ", ".join(f"{k}: {v:g}" for k, v in _OWNED[option][1].items())
+    return Field(description=f"{text} [{shown}]")
+
+
 class SimulateSettings(Settings):
     """Settings of the job simulate, its choice resolved: validated once more, they are the same."""
 
     hidden: ClassVar[frozenset[str]] = Settings.hidden | {"decay_at", "decay_factor", "device", "engine", "precision"}
 
-    eta_fraction: float = Field(0.5, gt=0, lt=1)
-    dynamics: str
-    noise: str
-    sampling: str
-    momentum: float
-    substeps: int
-    freedom: float
-    flip: float
-    tau: float
-    dropout: float
+    dynamics: str = Field(DYNAMICS[0], description=f"{', '.join(DYNAMICS)} (sde2: of weak order two)")
+    noise: str = Field(description=f"{', '.join(NOISES)} [{FRESH[0]}; gradient-flow: none]")
+    sampling: str = Field(description=f"{', '.join(SAMPLINGS)} [{SAMPLINGS[0]}]")
+    momentum: float = _own("momentum", "beta of heavy ball")
+    substeps: int = _own("substeps", "time steps of the SDE's scheme per step of SGD")
+    sigma: float = _own("sigma", "standard deviation of the label noise")
+    freedom: float = _own("freedom", "degrees of freedom of Student's noise, above 4")
+    flip: float = _own("flip", "probability that a label is flipped in a step")
+    tau: float = Field(description="isotropic noise on every component of the gradient [from the law]")
+    dropout: float = _own("dropout", "probability that an entry of a drawn input is put to 0")
+    batch: int = Field(default_of("batch"), ge=1, description="batch size")
+    eta_fraction: float = Field(
+        0.5, gt=0, lt=1, description="that share; flips, isotropic and dropout take a small one of their own"
+    )
+    steps: int | Auto = Field(default_of("steps"), description="steps, or auto: from the law")
+    replicas: int = Field(
+        ge=2,
+        description=f"independent runs, where anything is random [{default_of('replicas')}; isotropic: {_MANY}, with "
+        f"--small {_MANY_SMALL}]",
+    )
 
     @property
     def random(self) -> bool:
@@ -115,7 +132,7 @@ def settings_of(given: Mapping[str, Any]) -> SimulateSettings:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise InputError(name, value, "is not a number", "give one")
     chosen = choice(**names, sampling=said.pop("sampling", None), given=own)
-    said.setdefault("replicas", _MANY if chosen.noise == "isotropic" else _REPLICAS)
+    said.setdefault("replicas", _MANY if chosen.noise == "isotropic" else default_of("replicas"))
     return validated_as(SimulateSettings, job="simulate", **asdict(chosen), **said)
 
 

@@ -98,7 +98,8 @@ def _check_slurm(asked: dict[str, Any], cluster: str | None) -> None:
 
 def _check_names(sweep: "Sweep") -> None:
     """Refuse data and parametrizations that do not exist, before anything is written; each is looked at once."""
-    from numerics.run.system import load_parametrization, load_problem
+    from numerics.run.loading import load_problem
+    from numerics.run.system import load_parametrization
 
     seen: set[object] = set()
     for point in sweep.points:

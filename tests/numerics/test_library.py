@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from numerics.errors import InputError
-from numerics.run.cli import run_job
 from numerics.run.library import run
+from numerics.run.phases import run_job
 from numerics.run.report import Outcome
 
 OPTIONS = {"data": "gaussian", "n": 4, "features": 12, "depth": 2.0, "sigma": 0.05, "replicas": 8, "records": 10}

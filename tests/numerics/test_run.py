@@ -14,6 +14,8 @@ import pytest
 
 from numerics import files
 from numerics.run import cli
+from numerics.run.settings import Settings
+from theory.parametrization import NAMES
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--small", "--replicas", "6", "--records", "20", "--steps", "4000"]
@@ -168,6 +170,7 @@ REFUSALS = [
     (["--seed", "-1"], r"seed = -1 is below 0"),
     (["--rho0", "0"], r"rho0 = 0 is not positive"),
     (["--decay-factor", "1"], r"decay-factor = 1 is not above 1"),
+    (["--decay-at", "500"], r"decay-at = 500 has no meaning for phase2.*; leave it out, or run phase3 or late-decay"),
     (["--data", "digts"], r"data = digts is not known; did you mean digits\?"),
     (["--data", "nowhere.npz"], r"nowhere.npz"),
     (["--n", "64"], r"n = 64 is not below the d = 64 columns"),
@@ -183,6 +186,15 @@ def test_bad_input_gets_one_line_and_exit_code_2(capsys, tmp_path, options, mess
     line = refused(capsys, "phase2", *small, "--steps", "1000", *options, "--out", tmp_path / "out")
     assert re.search(message, line), line
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_the_help_of_a_job_has_every_option_once_and_the_names_that_theory_knows(capsys):
+    for job in ("phase2", "simulate", "phase-diagram"):
+        _, out, _ = run(capsys, job, "--help")
+        options = re.findall(r"^  --([\w-]+)", out, re.MULTILINE)
+        assert len(options) == len(set(options)) > 20
+        assert {"depth", "gamma", "out"} < set(options)
+    assert Settings.model_fields["parametrization"].description == ", ".join(NAMES)
 
 
 def test_an_unknown_job_names_the_nearest(capsys):

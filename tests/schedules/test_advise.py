@@ -135,9 +135,9 @@ def test_the_advice_takes_less_than_a_second():
 
 def test_it_needs_no_torch_and_no_simulator():
     code = (
-        "import sys; from numerics.run.advise import advise;"
-        "advise({'data': 'digits', 'n': 5, 'features': None, 'target': None, 'seed': 0},"
-        "{'depth': 3.0, 'sigma': .03, 'batch': 4}, {'margin': .8, 'factor': 10., 'tolerance': .01, 'budget': None},"
+        "import sys; from numerics.run.advise import advise; from numerics.run.settings import validated;"
+        "advise(validated(job='advise', n=5, out='.'),"
+        "{'margin': .8, 'factor': 10., 'tolerance': .01, 'budget': None},"
         "rho0=None, eta=None); print([m for m in ('torch', 'numerics.sgd', 'numba') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -168,13 +168,13 @@ REFUSED = [
     (["--budget", "1"], "budget = 1 leaves no step for the decay"),
     (["--margin", "1.2"], "margin = 1.2 is not between 0 and 1"),
     (["--tolerance", "0"], "tolerance = 0 is not between 0 and 1"),
-    (["--decay-factor", "1"], "decay-factor = 1 would not lower eta"),
+    (["--decay-factor", "1"], "decay-factor = 1 is not above 1"),
     (["--rho0", "0"], "rho0 = 0 is not a positive distance"),
     (["--eta", "9"], "eta = 9 is not between 0 and the mean-square stability limit"),
     (["--batch", "0"], "batch = 0 is below 1"),
-    (["--sigma", "-1"], "sigma = -1 is not a standard deviation"),
-    (["--sigma", "nan"], "sigma = nan is not a standard deviation"),
-    (["--depth", "0.5"], "depth = 0.5 is not between 1 and 50"),
+    (["--sigma", "-1"], "sigma = -1 is below 0"),
+    (["--sigma", "nan"], "sigma = nan is not finite"),
+    (["--depth", "0.5"], "depth = 0.5 is below 1"),
     (["--depth", "3", "--gamma", "1"], "gamma = 1 contradicts depth = 3"),
 ]
 

@@ -1,10 +1,6 @@
 """Memory is predicted from the settings, and refused before it is allocated; prediction and measured peak agree."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,19 +8,13 @@ import pytest
 from numerics import memory
 from numerics.errors import InputError
 from numerics.run import cli
+from numerics.run.loading import load_problem
 from numerics.run.memory import peak, shape
 from numerics.run.settings import validated
-from numerics.run.system import load_problem
 from tests.sweep.jobs import HUGE
+from tests.sweep.measured import GIB, assert_predicted
 from tests.sweep.small import written
 
-ROOT = Path(__file__).parents[2]
-GIB = 2**30
-
-#: peak of the process over the prediction, at least and at most
-BOUNDS = (0.75, 1.1)
-
-NETWORKS = "networks --threads 1 --grid 5 --first-decay 2 --branch-steps 3 --eta 0.0001 --surfaces pca"
 MEASURED = {
     "many columns": "phase2 --data gaussian --n 50 --features 200000 --steps 200 --replicas 4 --records 10",
 }
@@ -43,15 +33,12 @@ MEASURED_IN_FULL = {
     "--records 10",
     "simulate, separable": "simulate --data gaussian --parametrization coordinatewise --depth 2 --n 8 --features 20000 "
     "--steps 60 --replicas 400 --records 10",
+    "diagram": "phase-diagram --data gaussian --n 4 --features 16 --replicas 20000 --steps 20 "
+    "--x eta-fraction=0.3,0.5 --y sigma=0.03,0.1",
+    "diagram, coordinatewise": "phase-diagram --data gaussian --n 4 --features 3000 --replicas 2000 --steps 20 "
+    "--x eta-fraction=0.3 --y sigma=0.03 --parametrization coordinatewise",
     "advise": "advise --data digits --n 30 --features 60000",
     "advise-check": "advise-check --problems 1 --first 10010",
-    "network-law": "network-law --n 200 --widths 900 --steps 10 --records 2 --runs 2 --branch-steps 5",
-    "network-law, runs": "network-law --n 20 --widths 2000 --steps 10 --records 20 --runs 40 --branch-steps 5",
-    "network-law, digits": "network-law --n 60 --classes 10 --widths 100 --steps 10 --records 2 --runs 2 "
-    "--branch-steps 5",
-    "networks": f"{NETWORKS} --n-train 200 --seeds 6 --widths 1000,500 --batch 50 --last-decay 12 --decays 4",
-    "networks, seeds": f"{NETWORKS} --n-train 200 --seeds 30 --widths 64 --batch 100 --last-decay 40 --decays 8",
-    "networks, wide": f"{NETWORKS} --n-train 40 --seeds 2 --widths 1500,1500 --batch 10 --last-decay 8 --decays 2",
 }
 
 
@@ -61,23 +48,7 @@ MEASURED_IN_FULL = {
     ids=[*MEASURED, *MEASURED_IN_FULL],
 )
 def test_the_measured_peak_is_the_predicted_one_within_bounds(tmp_path, words):
-    code = (  # ru_maxrss would count the tests' own process, as it was when this one was started
-        "import sys; from pathlib import Path; from numerics.run.cli import execute; execute(sys.argv[1:]);"
-        "print('peak', Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words.split(), "--out", str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    measured = int(re.search(r"peak (\d+)", done.stdout)[1]) * 1024
-    value, unit = re.search(r"memory: about ([\d.]+) (GiB|MiB) of", done.stdout).groups()
-    predicted = float(value) * (GIB if unit == "GiB" else 2**20)
-    print(f"{measured / 2**20:.0f} MiB, {measured / predicted:.2f} of the prediction: {words}")
-    assert BOUNDS[0] < measured / predicted < BOUNDS[1], (measured / 2**20, predicted / 2**20)
+    assert_predicted(words, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +71,7 @@ def test_the_shape_is_that_of_the_problem(tmp_path, given):
     named = {"MINE": str(tmp_path / "mine.npz"), "TABLE": str(tmp_path / "table.csv")}
     settings = validated(job="phase2", out=tmp_path, **{**given, "data": named.get(given["data"], given["data"])})
     problem = load_problem(settings)
-    n, d, held_out = shape(settings.data, settings.n, settings.features, small=settings.small)
+    n, d, held_out = shape(settings)
     found = 0 if problem.X_test is None else len(problem.X_test)
     assert (n, held_out) == (problem.n, found)
     assert d == problem.d + (given["data"] == "TABLE")  # the target's column is read, too
@@ -109,12 +80,13 @@ def test_the_shape_is_that_of_the_problem(tmp_path, given):
 @pytest.mark.parametrize(("content", "columns"), [("", 1), ("\n\n", 1), ("a,b\n", 2), ("\n\na,b,y\n1,2,3\n", 3)])
 def test_a_table_that_holds_little_is_left_to_the_reader_to_judge(tmp_path, content, columns):
     (tmp_path / "table.csv").write_text(content)
-    assert shape(str(tmp_path / "table.csv"), None, None, small=False)[:2] == (1, columns)
+    settings = validated(job="phase2", out=tmp_path, data=str(tmp_path / "table.csv"))
+    assert shape(settings)[:2] == (1, columns)
 
 
 @pytest.mark.parametrize("job", HUGE)
 def test_what_does_not_fit_is_refused_before_it_is_allocated(tmp_path, capsys, job):
-    if job in ("networks", "network-law", "schedules-bench"):
+    if job in ("networks", "network-law", "schedules-bench", "device-bench"):
         pytest.importorskip("torch")
     config = written(tmp_path / "sweep.json", fixed={"data": "gaussian", "n": 1000, "features": 100_000_000})
     words = [str(config) if word == "HUGE-CONFIG" else word for word in HUGE[job]]
