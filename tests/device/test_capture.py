@@ -71,7 +71,8 @@ def test_predicted_memory_bounds_what_a_run_allocates(name):
     settings, count = cells(simulator, start, 1), 3000
     cpu, work = torch.device("cpu"), Work.of(simulator, batch=2, seed=0)
     predicted = predicted_bytes(work, count, "torch", "float64", cpu)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    options = {"activities": [torch.profiler.ProfilerActivity.CPU], "acc_events": True}  # older ones warn without it
+    with torch.profiler.profile(profile_memory=True, **options) as profile:
         found = ensemble(simulator, settings, np.arange(count), cpu, "torch", batch=2)
         found.engine.run(run_length(count, 2), offset=0)
     sizes = [event.nbytes() for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
