@@ -1,4 +1,4 @@
-"""`python -m numerics.run JOB`: the command line.
+"""`python -m numerics.run JOB`: the command line. `JOB --help` shows a job's options.
 
 Exit codes, each with one clear line: 0; 1 unexpected, such as a full disk; 2 bad input; 3 points of a sweep failed,
 files are damaged, or a rerun differs; 130 Ctrl-C; 143 SIGTERM.

@@ -193,7 +193,7 @@ def test_a_second_run_in_the_folder_of_a_job_is_refused(tmp_path, capsys, job):
 
 
 def test_every_command_that_writes_is_among_those_tried():
-    assert {*SMALL, "rerun", "check"} == {*cli.JOBS, *cli.PLUGINS}
+    assert {*SMALL, "rerun", "check"} == {*cli.PLUGINS}
     assert {*LONG, "sweep", "advise"} == {*SMALL}
 
 
