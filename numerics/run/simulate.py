@@ -24,12 +24,13 @@ def command(**given: Any) -> None:
     from numerics.run.memory import REMEDY, peak
     from numerics.run.progress import Progress
     from numerics.run.session import session
+    from numerics.run.simulate_found import compute
     from numerics.run.simulate_scene import make_scene
 
     settings = settings_of(values(given))
     with session(settings.out, needs=peak(settings), remedy=REMEDY) as folder:
         with threadpool_limits(1), Progress("simulate") as progress:
-            found = report.compute(make_scene(settings, settings.choice), progress.begin, progress.tick)
+            found = compute(make_scene(settings, settings.choice), progress.begin, progress.tick)
         report.write(found, folder.staging, started)
     typer.echo(report.text(found))
     stem = settings.out / "simulate"

@@ -40,7 +40,7 @@ def _phase(job: str) -> Job:
 
 
 def _simulated(point: Settings) -> dict[str, Any]:
-    from numerics.run.simulate_report import compute
+    from numerics.run.simulate_found import compute
     from numerics.run.simulate_scene import make_scene
     from numerics.sweep.observables import simulated
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from numerics.run.report import Outcome
-    from numerics.run.simulate_report import Found
+    from numerics.run.simulate_found import Found
 
 FloatArray = npt.NDArray[np.float64]
 

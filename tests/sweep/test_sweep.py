@@ -9,7 +9,7 @@ import xarray
 
 from numerics.check import mean_and_sem
 from numerics.errors import InputError
-from numerics.run import phase2, simulate_report
+from numerics.run import phase2, simulate_found
 from numerics.run.check import verify
 from numerics.run.settings import validated
 from numerics.run.simulate_scene import make_scene
@@ -199,7 +199,7 @@ def test_any_dynamics_and_sampling_is_swept_and_blocks_join_to_the_run_of_all_re
     digest = do(chosen, tmp_path / "one").digest
     assert do(chosen, tmp_path / "backwards", backwards).digest == digest
     point = chosen.points[1]
-    whole = simulate_report.compute(make_scene(point, point.choice), lambda _: None, lambda _: None)
+    whole = simulate_found.compute(make_scene(point, point.choice), lambda _: None, lambda _: None)
     with xarray.open_dataset(tmp_path / "one/sweep.nc", engine="h5netcdf") as data:
         found = data.sel(dynamics="sgd", sampling="shuffle")
         mean, sem = mean_and_sem(whole.curves["rho_slow"].values[-1])
