@@ -11,7 +11,8 @@ import numpy as np
 
 from numerics.errors import InputError
 from numerics.problem import Problem
-from numerics.scalar_law import RadialLaw, RadialManifold
+from numerics.radial_manifold import RadialManifold
+from numerics.scalar_law import RadialLaw
 from theory.parametrization import Radial
 
 

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from numerics.cone import spectral_radius
 from numerics.errors import InputError
 from numerics.noise_floor import stability_limit
-from numerics.scalar_law import RadialManifold
+from numerics.radial_manifold import RadialManifold
 
 FloatArray = npt.NDArray[np.float64]
 

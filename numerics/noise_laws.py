@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
 from numerics.problem import Problem
-from numerics.scalar_law import RadialManifold
+from numerics.radial_manifold import RadialManifold
 from numerics.specialise import specialise
 from theory.parametrization import Parametrization
 

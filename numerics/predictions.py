@@ -18,8 +18,8 @@ from numerics.moments import BatchMoments, Moments, MomentumMoments, SdeMoments
 from numerics.noise_laws import dropout_path, isotropic_rates
 from numerics.power_law import PowerLaw
 from numerics.problem import Problem
+from numerics.radial_manifold import RadialManifold
 from numerics.ray_law import RayLaw, RayPath
-from numerics.scalar_law import RadialManifold
 from numerics.separable_manifold import SeparableManifold
 
 FloatArray = npt.NDArray[np.float64]

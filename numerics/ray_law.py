@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.integrate import cumulative_trapezoid, solve_ivp
 
 from numerics.moments import Moments, seen_by_drift
-from numerics.scalar_law import RadialManifold
+from numerics.radial_manifold import RadialManifold
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

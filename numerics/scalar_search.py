@@ -9,6 +9,9 @@ FloatArray = npt.NDArray[np.float64]
 Function = Callable[[float], float]
 _GOLDEN = (3 - 5**0.5) / 2
 
+#: finest relative tolerance that `root` can keep
+FINEST = 4 * float(np.finfo(np.float64).eps)
+
 
 def root(f: Function, low: float, high: float, *, xtol: float = 2e-12, rtol: float = 1e-12) -> float:
     """A zero of f in [low, high], by Brent's method (1973, chapter 4): step for step that of `scipy.optimize.brentq`.

@@ -11,9 +11,10 @@ from scipy.interpolate import PchipInterpolator
 from numerics.data import load
 from numerics.noise_floor import floor
 from numerics.problem import Problem, Reduced
+from numerics.radial_manifold import RadialManifold
 from numerics.run.radial_system import RadialSystem
 from numerics.run.settings import validated
-from numerics.scalar_law import RadialLaw, RadialManifold
+from numerics.scalar_law import RadialLaw
 from numerics.schedule import StepDecay
 from numerics.start import null_direction
 from paper_figs.systems import Path

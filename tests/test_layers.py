@@ -13,6 +13,7 @@ LAWS = {f"{layer}.{stem}" for layer in ("theory", "numerics") for stem in ("slow
 LAWS |= {f"theory.{stem}" for stem in ("selection", "sampling", "momentum", "momentum_epochs")}
 LAWS |= {"numerics.networks.law", "numerics.noise_laws", "numerics.predictions"}
 LAWS |= {f"numerics.{stem}" for stem in ("moments", "ray_law", "manifold_law", "epoch_law", "momentum_law", "sde_law")}
+LAWS |= {"numerics.radial_manifold"}
 SIMULATORS = {"numerics.sgd", "numerics.dynamics", "numerics.kernels", "numerics.networks.train", "numerics.device"}
 
 # These run the package's own generated text; nothing else may.

@@ -59,7 +59,7 @@ CLAIMS = (
         ),
         conditions=(OVERPARAMETRISED, CONSISTENT),
         source="Polyak 1963; for radial parametrizations derived in theory.landscape",
-        realised_by=("numerics.scalar_law:RadialManifold.kernel",),
+        realised_by=("numerics.radial_manifold:RadialManifold.kernel",),
         figure="fig_phases",
     ),
     Claim(
@@ -125,7 +125,10 @@ CLAIMS = (
         ),
         conditions=SLOW,
         source="derived in theory.selection",
-        realised_by=("numerics.scalar_law:RadialManifold.flattest_rho", "numerics.scalar_law:RadialLaw.resting_rho"),
+        realised_by=(
+            "numerics.radial_manifold:RadialManifold.flattest_rho",
+            "numerics.scalar_law:RadialLaw.resting_rho",
+        ),
         figure="fig_selection",
     ),
     Claim(
@@ -152,7 +155,7 @@ CLAIMS = (
         latex=(r"R \to \frac{1}{2}\,\|\rho(k_d)\,\hat z - P_N w_\star\|^2",),
         conditions=(*SLOW, SATURATED, RELAXED),
         source="derived in theory.scalar_law; model of Ren, Ma, Ying 2024",
-        realised_by=("numerics.scalar_law:RadialManifold.relaxed", "numerics.scalar_law:RadialLaw.path"),
+        realised_by=("numerics.radial_manifold:RadialManifold.relaxed", "numerics.scalar_law:RadialLaw.path"),
         figure="fig_alignment",
     ),
     Claim(
@@ -197,7 +200,7 @@ CLAIMS = (
         ),
         conditions=(OVERPARAMETRISED, STABLE, SQUARED),
         source="derived in theory.controls; isotropic noise: Katzenberger 1991, limit map of theory.invariants",
-        realised_by=("numerics.noise_laws:isotropic_rates", "numerics.scalar_law:RadialManifold.relaxed"),
+        realised_by=("numerics.noise_laws:isotropic_rates", "numerics.radial_manifold:RadialManifold.relaxed"),
         figure="fig_controls",
     ),
     Claim(
@@ -274,7 +277,7 @@ CLAIMS = (
         ),
         conditions=(OVERPARAMETRISED, DEEP),
         source="derived in theory.landscape",
-        realised_by=("numerics.scalar_law:RadialManifold.kernel",),
+        realised_by=("numerics.radial_manifold:RadialManifold.kernel",),
         figure="fig_landscape",
     ),
     Claim(

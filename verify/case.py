@@ -17,7 +17,8 @@ from numerics import sgd, start
 from numerics.data import load
 from numerics.noise_floor import Fluctuations
 from numerics.problem import Problem
-from numerics.scalar_law import RadialLaw, RadialManifold
+from numerics.radial_manifold import RadialManifold
+from numerics.scalar_law import RadialLaw
 from theory.conditions import Situation
 from theory.parametrization import Radial, named
 

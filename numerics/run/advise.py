@@ -75,7 +75,8 @@ def advise(settings: Settings, terms: dict[str, Any], *, rho0: float | None, eta
 
     from numerics.advice import Advisor
     from numerics.power_law import PowerLaw
-    from numerics.scalar_law import RadialLaw, RadialManifold
+    from numerics.radial_manifold import RadialManifold
+    from numerics.scalar_law import RadialLaw
 
     with threadpool_limits(1):
         problem = load_problem(settings)

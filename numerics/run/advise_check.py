@@ -19,7 +19,8 @@ import typer
 from numerics.advice import Advisor
 from numerics.errors import InputError
 from numerics.problem import Problem
-from numerics.scalar_law import RadialLaw, RadialManifold
+from numerics.radial_manifold import RadialManifold
+from numerics.scalar_law import RadialLaw
 from numerics.schedule import Constant, StepDecay
 from numerics.start import null_direction, on_manifold, radial_from_predictor
 from theory.parametrization import Radial, named

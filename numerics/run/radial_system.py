@@ -7,9 +7,10 @@ import numpy as np
 
 from numerics import start
 from numerics.gradient_flow import Flow, radial_flow
+from numerics.radial_manifold import RadialManifold
 from numerics.run.base_system import MIN_AUTO_STEPS, FloatArray, IntArray, System, slowest_mode_rate
 from numerics.run.settings import AUTO_RHO
-from numerics.scalar_law import RadialLaw, RadialManifold, SlowPath
+from numerics.scalar_law import RadialLaw, SlowPath
 from numerics.schedule import Constant, Schedule
 from numerics.sgd import RadialSGD
 from theory.parametrization import Radial

@@ -11,10 +11,10 @@ from numerics.dynamics import Dynamics, PlaneEulerMaruyama, compact
 from numerics.noise_laws import isotropic_rates
 from numerics.predictions import Law
 from numerics.problem import Problem
+from numerics.radial_manifold import RadialManifold
 from numerics.ray_law import RayLaw
 from numerics.run.radial_system import RadialSystem
 from numerics.run.simulate_base import FloatArray, Scene
-from numerics.scalar_law import RadialManifold
 from numerics.slow_dynamics import SlowLaw
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from numerics.dynamics import EulerMaruyama, PlaneEulerMaruyama, compact, trajec
 from numerics.errors import InputError
 from numerics.noise_floor import stability_limit
 from numerics.problem import Problem
-from numerics.scalar_law import RadialManifold
+from numerics.radial_manifold import RadialManifold
 from numerics.schedule import Constant
 from numerics.sde import ReducedEulerMaruyama
 from numerics.sgd import FullRadialSGD, Noise, RadialSGD, simulate

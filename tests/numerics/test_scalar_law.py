@@ -8,7 +8,8 @@ from scipy.integrate import solve_ivp
 from numerics import start
 from numerics.check import mean_and_sem
 from numerics.problem import Problem
-from numerics.scalar_law import RadialLaw, RadialManifold
+from numerics.radial_manifold import RadialManifold
+from numerics.scalar_law import RadialLaw
 from numerics.schedule import Constant, Cosine, StepDecay
 from numerics.sgd import Noise, RadialSGD, simulate
 from tests import naive

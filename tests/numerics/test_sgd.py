@@ -5,7 +5,7 @@ import pytest
 
 from numerics import start
 from numerics.problem import Problem
-from numerics.scalar_law import RadialManifold
+from numerics.radial_manifold import RadialManifold
 from numerics.schedule import Constant, StepDecay
 from numerics.sgd import FullRadialSGD, Noise, RadialSGD, SeparableSGD, simulate
 from tests import naive

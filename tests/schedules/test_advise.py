@@ -12,8 +12,9 @@ from numerics.decay_time import Drift, loss_weight, settling
 from numerics.errors import InputError
 from numerics.noise_floor import Fluctuations
 from numerics.problem import Problem
+from numerics.radial_manifold import RadialManifold
 from numerics.run.cli import main
-from numerics.scalar_law import RadialLaw, RadialManifold
+from numerics.scalar_law import RadialLaw
 from numerics.schedule import Constant
 from numerics.start import null_direction
 from theory.parametrization import named

@@ -11,7 +11,7 @@ import pytest
 from numerics import power_law_formulas
 from numerics.errors import InputError
 from numerics.power_law import PowerLaw, source
-from numerics.scalar_law import RadialManifold
+from numerics.radial_manifold import RadialManifold
 from theory import lower
 from theory.parametrization import named
 

@@ -73,7 +73,7 @@ def test_own_problem_above_the_limit_is_outside_conditions(
 
 
 def test_a_red_row_makes_the_run_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from numerics.scalar_law import RadialManifold
+    from numerics.radial_manifold import RadialManifold
 
     monkeypatch.setattr(RadialManifold, "selects_minimum_norm", lambda self: True)
     assert cli.main(["--claims", "C5", "--quick", "--stop", "--out", str(tmp_path)]) == 1

@@ -120,7 +120,7 @@ def test_json_has_budget_provenance_and_commands(folder: Path) -> None:
 
 
 def test_a_failed_claim_is_shown_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numerics.scalar_law import RadialManifold
+    from numerics.radial_manifold import RadialManifold
     from verify.registry import find
     from verify.scorecard import record
 
