@@ -135,13 +135,14 @@ class RadialLaw:
         W = np.linalg.solve(K, moved.T).T
         return np.asarray(W @ Fluctuations(K, eta, self.batch).covariance(self.sigma) @ W.T)
 
-    def path(self, rho0: float, schedule: Schedule, steps: npt.NDArray[np.int64]) -> SlowPath:
+    def path(self, rho0: float, schedule: Schedule, steps: npt.NDArray[np.int64] | list[int]) -> SlowPath:
         """The law from rho0 at steps[0] along increasing step numbers, in both forms.
 
         Raises InputError where eta passes the stability limit on the way.
         """
         from scipy.integrate import cumulative_trapezoid
 
+        steps = np.asarray(steps, np.int64)
         rho = self.solve(self.log_rate, rho0, schedule, steps)
         small = self.solve(self.log_rate_small_eta, rho0, schedule, steps)
         etas = schedule(steps)
