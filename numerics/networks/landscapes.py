@@ -96,6 +96,7 @@ def landscape(
     a, b = np.linspace(a0, a1, points), np.linspace(b0, b1, points)
     folder.mkdir(parents=True, exist_ok=True)
     losses = grid_losses(field, on, a, b, folder=folder, mark=_mark(field, on, a, b), report=report)
+    report(f"landscape: minimum and curvatures of {SURFACES[kind]}")
     valleys = tuple(openness(field, on, part, a, b, losses[:, :, part], above=above) for part in (0, 1))
     title = SURFACES[kind]
     shown = Landscape(a, b, losses, steps, drawn[0], drawn[1], drawn[2], (valleys[0], valleys[1]), title)

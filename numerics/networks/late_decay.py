@@ -93,7 +93,7 @@ def plan_lines(experiment: Experiment) -> list[str]:
         lines.append(
             f"plan: {', '.join(names)}: {trunk} networks of {run.model.size} parameters for {plan.saved_steps[-1]} "
             f"steps, {branches} branches of {plan.branch_steps} steps: {plan.work} steps of one network, {batch}, "
-            f"{run.at_once} networks at once"
+            f"{run.at_once} at a time"
         )
     return lines
 

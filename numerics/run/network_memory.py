@@ -43,7 +43,6 @@ _COPIES_SHOWN = 4.0  # of LOOKING: the first layer's outputs at the six vectors,
 _COPIES_JACOBIAN = 7.0  # of (outputs x p): A, the directions, their tangents and products
 _COPIES_KERNEL = 12.0  # of (outputs x outputs)
 _COPIES_LOOKED_AT = 3.0  # of (runs x p), while the law is integrated beside them
-_PATH_STEPS = 32  # checkpoints along a trunk beside those at its decays
 
 
 def size_of(architecture: Architecture, inputs: tuple[int, ...]) -> Footprint:
@@ -83,7 +82,8 @@ def _group(chosen: "Configuration", size: Footprint, kinds: int, full: bool) -> 
 
 def _landscape(chosen: "Configuration", size: Footprint) -> float:
     """Of drawing surfaces around the path of one network and the ends of its branches."""
-    points = _PATH_STEPS + 2 * (chosen.decays + 1)
+    plan = chosen.plan(kinds=("none",), full_batch=False, seed=0)
+    points = len(plan.saved_steps) + len(plan.decay_steps)
     seen = min(size.looking(1, chosen.n_train, 4), LOOKING)
     return 4 * size.parameters * (_COPIES_PATH * points + _COPIES_SURFACE) + _COPIES_SHOWN * seen
 
