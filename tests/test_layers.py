@@ -26,7 +26,7 @@ TOLD = {"np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False
 TRANSPORTS = {"joblib", "distributed", "dask", "submitit", "multiprocessing"}
 MAY_TRANSPORT = {
     "numerics.sweep.engines",
-    "numerics.sweep.slurm",
+    "numerics.sweep.slurm_queue",
     "numerics.workers",
     "paper_figs.cli",
 }

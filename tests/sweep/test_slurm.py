@@ -12,9 +12,10 @@ import pytest
 
 from numerics.errors import InputError
 from numerics.run.cli import main
-from numerics.sweep import slurm
+from numerics.sweep import slurm, slurm_queue
 from numerics.sweep.engines import Lost, local
-from numerics.sweep.slurm import Slurm, compute_all
+from numerics.sweep.slurm import Slurm
+from numerics.sweep.slurm_queue import compute_all
 from tests.sweep.small import do, sweep, written
 
 ROOT = Path(__file__).parents[2]
@@ -61,13 +62,13 @@ def finished(job, until=None):
 @pytest.fixture
 def play(monkeypatch, tmp_path):
     """Run the tasks on a queue of a fate; results by task, and the queue."""
-    monkeypatch.setattr(slurm, "compute", str.upper)
+    monkeypatch.setattr(slurm_queue, "compute", str.upper)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
     def run(fate, tasks=TASKS, silent=0, away=0, **asked):
         queue = Played(fate, silent, away)
-        monkeypatch.setattr(slurm, "_Queue", lambda _: queue)
+        monkeypatch.setattr(slurm, "Queue", lambda _: queue)
         engine = Slurm("slurm", tmp_path / ".slurm", minutes=1, **{"per_job": 4, **asked})
         return {tasks[i]: result for i, result in engine(tasks)}, queue
 
@@ -143,7 +144,7 @@ def test_what_jobs_computed_for_a_killed_coordinator_is_used_unless_damaged(play
     folder = tmp_path / ".slurm" / "results"
     folder.mkdir(parents=True)
     compute_all(TASKS[:6], str(folder))
-    damaged = slurm._file(folder, "task 2")
+    damaged = slurm_queue.file_of(folder, "task 2")
     damaged.write_bytes(damaged.read_bytes().replace(b"TASK", b"TASC"))
     found, queue = play(finished)
     assert found == {task: task.upper() for task in TASKS}
@@ -171,7 +172,7 @@ def real(monkeypatch):
 
 def queued(engine):
     """What stands in Slurm's queue for a folder."""
-    command = ["squeue", "-h", "-r", "-o", "%i", f"--name={slurm._Queue(engine).name}"]
+    command = ["squeue", "-h", "-r", "-o", "%i", f"--name={slurm.Queue(engine).name}"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.split()
 
 
