@@ -12,7 +12,7 @@ import torch
 from numerics.networks.draws import BLOCK
 from numerics.networks.flat import FlatModel
 from numerics.networks.models import Architecture, build
-from numerics.networks.pieces import COPIES_WEIGHTS, LOOKING, Footprint, footprint, for_training
+from numerics.networks.pieces import LOOKING, Footprint, footprint, for_training
 
 if TYPE_CHECKING:
     from numerics.networks.configurations import Configuration
@@ -42,6 +42,7 @@ _COPIES_SURFACE = 24.0  # of p: a surface's six vectors, in both precisions, and
 _COPIES_SHOWN = 4.0  # of LOOKING: the first layer's outputs at the six vectors, and a pass
 _COPIES_JACOBIAN = 7.0  # of (outputs x p): A, the directions, their tangents and products
 _COPIES_KERNEL = 12.0  # of (outputs x outputs)
+_COPIES_RUNS = 5.5  # of (runs x p) that network-law trains at once, and saves nowhere
 _COPIES_LOOKED_AT = 3.0  # of (runs x p), while the law is integrated beside them
 
 
@@ -74,10 +75,11 @@ def _group(chosen: "Configuration", size: Footprint, kinds: int, full: bool) -> 
     batch = chosen.n_train if full else min(chosen.batch, chosen.n_train)
     pieces = for_training(size, branches, batch, number)
     step = size.training(pieces.networks, pieces.examples, number)
-    draws = 0 if full else BLOCK * pieces.networks * batch * (8 + 2 * size.outputs * number)
+    drawn = 0 if full else BLOCK * pieces.networks * batch  # indices and noise; while they are drawn the noise twice
+    training = max(step + drawn * (8 + size.outputs * number), drawn * (8 + 2 * size.outputs * number))
     targets = pieces.networks * chosen.n_train * (8 + size.outputs * (8 + number))
     seen = min(size.looking(trunk, max(chosen.n_train, chosen.n_test), number), LOOKING)
-    return max(step + draws + targets, _COPIES_TRUNK * trunk * size.parameters * number + seen)
+    return max(training + targets, _COPIES_TRUNK * trunk * size.parameters * number + seen)
 
 
 def _landscape(chosen: "Configuration", size: Footprint) -> float:
@@ -101,7 +103,7 @@ def _case(case: "Case") -> float:
     runs = case.runs * (case.records + 1)
     weights = runs * size.parameters * 8
     jacobian = _law(case.n * outputs, size.parameters)
-    return max(COPIES_WEIGHTS * weights, _COPIES_LOOKED_AT * weights + max(LOOKING, jacobian))
+    return max(_COPIES_RUNS * weights, _COPIES_LOOKED_AT * weights + max(LOOKING, jacobian))
 
 
 def schedules_bench(jobs: int, seeds: int) -> int:
