@@ -39,9 +39,11 @@ ready.then(() => done({
   wrong: [...document.querySelectorAll('[data-mjx-error]')].map(e => e.getAttribute('data-mjx-error')),
   broken: [...document.images].filter(e => e.complete && !e.naturalWidth && e.loading !== 'lazy').map(e => e.src),
   unnamed: [...document.querySelectorAll('article img')].filter(e => !e.alt).map(e => e.src),
-  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 }));
 """
+_WIDE = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+#: pixels of a window: phone, tablet, a desk's screens; a layout changes its columns between them
+WIDTHS = (500, 800, 1000, 1200, 1400, 1700)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,16 @@ def test_every_page_reads_without_a_network(browser: object) -> None:
         assert not seen["wrong"], f"{name}: {seen['wrong']}"
         assert not seen["broken"], f"{name}: {seen['broken']}"
         assert not seen["unnamed"], f"{name}: {seen['unnamed']}"
-        assert seen["wide"] <= 0, f"{name} is {seen['wide']} pixels too wide"
         formulas += seen["formulas"]
     assert formulas > 100
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_is_wider_than_its_window(browser: object, width: int) -> None:
+    """Pages made from docstrings are alike: one of them."""
+    pages = [page for page in sorted(SITE.rglob("*.html")) if "api" not in page.parts]
+    browser.set_window_size(width, 1000)  # type: ignore[attr-defined]
+    for page in (*pages, SITE / "_generated" / "api" / "numerics.sgd.html"):
+        browser.get(page.as_uri())  # type: ignore[attr-defined]
+        over = browser.execute_script(_WIDE)  # type: ignore[attr-defined]
+        assert over <= 0, f"{page.relative_to(SITE)} is {over} pixels too wide in a window of {width}"
