@@ -178,7 +178,7 @@ class SeparableSGD:
         """w ``(R, d)``."""
         w = np.empty((len(states), self.problem.d))
         for state, row in zip(states, w, strict=True):
-            self.kernel.predict(state[0], state[-1], np.inf, row)
+            self.kernel.predict(state[0], state[-1], row)
         return w
 
     def derivatives(self, state: FloatArray) -> FloatArray:

@@ -62,49 +62,62 @@ def derivatives(u, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def predict(first, last, limit, w):
-    """w ``(d,)`` = F. Whether every |w_j| is at most limit."""
-    within = 0
+def predict(first, last, w):
+    """w ``(d,)`` = F."""
     for a in range(w.size):
         w[a] = value(first[a], last[a])
-        within += 1 if abs(w[a]) <= limit else 0  # a sum of choices, which vectorises
-    return within == w.size
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def follow_one(theta, weight, line, ahead):
+    """One factor: theta_j -= weight line_j F'_j. ahead . F and |F|^2 after it."""
+    product, square = 0.0, 0.0
+    for a in range(theta.size):
+        old = theta[a]
+        new = old - weight * line[a] * slope_a(old, old)
+        w = value(new, new)
+        product += ahead[a] * w
+        square += w * w
+        theta[a] = new
+    return product, square
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def follow_two(first, last, weight, line, ahead):
+    """`follow_one` for two factors."""
+    product, square = 0.0, 0.0
+    for j in range(first.size):
+        step, a, b = weight * line[j], first[j], last[j]
+        new_a, new_b = a - step * slope_a(a, b), b - step * slope_b(a, b)
+        w = value(new_a, new_b)
+        product += ahead[j] * w
+        square += w * w
+        first[j], last[j] = new_a, new_b
+    return product, square
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def descend(first, last, two, rate, weight, line):
-    """theta_j -= rate weight line_j grad F_j."""
-    if two:
-        for a in range(line.size):
-            step = rate * (weight * line[a])
-            change = step * slope_a(first[a], last[a])
-            last[a] -= step * slope_b(first[a], last[a])
-            first[a] -= change
-    else:
-        for a in range(line.size):
-            first[a] -= rate * (weight * line[a]) * slope_a(first[a], first[a])
+def follow(u, weight, line, ahead):
+    """The step that waits, and a look along the row that is drawn next, in one pass over the coordinates."""
+    if u.shape[0] == 1:
+        return follow_one(u[0], weight, line, ahead)
+    return follow_two(u[0], u[1], weight, line, ahead)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, factors, d)`` in place by len(etas) steps, the first of them number first_step.
 
-    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica with an
-    |F(u)_j| beyond limit stops and becomes NaN.
+    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica whose
+    |F(u)| leaves [0, limit] stops and becomes NaN. A step waits until the next one's row is known.
     """
     n, d = y.size, X.shape[1]
-    two = states.shape[1] == 2
     window, words, scratch, normals = workspace(1)
-    w, v = np.empty(d), np.empty(d)
+    w, v = np.empty(d), np.zeros(d)
     for i in range(states.shape[0]):
-        first, last = states[i, 0], states[i, states.shape[1] - 1]
+        last, weight, square = 0, 0.0, 0.0
         window[0] = NOTHING
         for k in range(etas.size):
-            if not predict(first, last, limit, w):
-                states[i] = np.nan
-                break
-            if batch > 1:
-                v[:] = 0.0
             for b in range(batch):
                 t = (first_step + k) * batch + b
                 j = (t >> 1) - window[0]
@@ -112,10 +125,22 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                     refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
                     j = 0
                 row = row_index(words[0, 2 + (t & 1), j], n)
-                error = dot(X[row], w) - y[row] - sigma * normals[0, t & 1, j]
-                if batch == 1:
-                    descend(first, last, two, etas[k], error, X[row])
+                if b > 0:
+                    product = dot(X[row], w)
+                elif batch == 1:
+                    product, square = follow(states[i], weight, X[last], X[row])
                 else:
+                    product, square = follow(states[i], weight, v, X[row])
+                    predict(states[i, 0], states[i, states.shape[1] - 1], w)
+                    v[:] = 0.0
+                error = product - y[row] - sigma * normals[0, t & 1, j]
+                if batch == 1:
+                    last, weight = row, etas[k] * error
+                else:
+                    weight = etas[k] / batch
                     add(v, error, X[row])
-            if batch > 1:
-                descend(first, last, two, etas[k] / batch, 1.0, v)
+            if not square <= limit * limit:
+                states[i] = np.nan
+                break
+        else:
+            follow(states[i], weight, X[last] if batch == 1 else v, X[0])
