@@ -69,53 +69,54 @@ def predict(first, last, w):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def follow_one(theta, weight, line, ahead):
-    """One factor: theta_j -= weight line_j F'_j. ahead . F and |F|^2 after it."""
-    product, square = 0.0, 0.0
+def follow_one(theta, weight, line, limit, ahead):
+    """One factor: theta_j -= weight line_j F'_j. Then ahead . F, and whether every |F_j| is at most limit."""
+    product, within = 0.0, 0
     for a in range(theta.size):
         old = theta[a]
         new = old - weight * line[a] * slope_a(old, old)
         w = value(new, new)
         product += ahead[a] * w
-        square += w * w
+        within += 1 if abs(w) <= limit else 0  # a sum of choices, which vectorises
         theta[a] = new
-    return product, square
+    return product, within == theta.size
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def follow_two(first, last, weight, line, ahead):
+def follow_two(first, last, weight, line, limit, ahead):
     """`follow_one` for two factors."""
-    product, square = 0.0, 0.0
+    product, within = 0.0, 0
     for j in range(first.size):
         step, a, b = weight * line[j], first[j], last[j]
         new_a, new_b = a - step * slope_a(a, b), b - step * slope_b(a, b)
         w = value(new_a, new_b)
         product += ahead[j] * w
-        square += w * w
+        within += 1 if abs(w) <= limit else 0
         first[j], last[j] = new_a, new_b
-    return product, square
+    return product, within == first.size
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def follow(u, weight, line, ahead):
+def follow(u, weight, line, limit, ahead):
     """The step that waits, and a look along the row that is drawn next, in one pass over the coordinates."""
     if u.shape[0] == 1:
-        return follow_one(u[0], weight, line, ahead)
-    return follow_two(u[0], u[1], weight, line, ahead)
+        return follow_one(u[0], weight, line, limit, ahead)
+    return follow_two(u[0], u[1], weight, line, limit, ahead)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states u ``(R, factors, d)`` in place by len(etas) steps, the first of them number first_step.
 
-    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica whose
-    |F(u)| leaves [0, limit] stops and becomes NaN. A step waits until the next one's row is known.
+    X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica with an
+    |F(u)_j| beyond limit stops and becomes NaN. A step waits until the next one's row is known.
     """
     n, d = y.size, X.shape[1]
     window, words, scratch, normals = workspace(1)
     w, v = np.empty(d), np.zeros(d)
     for i in range(states.shape[0]):
-        last, weight, square = 0, 0.0, 0.0
+        last, weight, inside = 0, 0.0, True
+        v[:] = 0.0
         window[0] = NOTHING
         for k in range(etas.size):
             for b in range(batch):
@@ -128,9 +129,9 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                 if b > 0:
                     product = dot(X[row], w)
                 elif batch == 1:
-                    product, square = follow(states[i], weight, X[last], X[row])
+                    product, inside = follow(states[i], weight, X[last], limit, X[row])
                 else:
-                    product, square = follow(states[i], weight, v, X[row])
+                    product, inside = follow(states[i], weight, v, limit, X[row])
                     predict(states[i, 0], states[i, states.shape[1] - 1], w)
                     v[:] = 0.0
                 error = product - y[row] - sigma * normals[0, t & 1, j]
@@ -139,8 +140,8 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                 else:
                     weight = etas[k] / batch
                     add(v, error, X[row])
-            if not square <= limit * limit:
+            if not inside:
                 states[i] = np.nan
                 break
         else:
-            follow(states[i], weight, X[last] if batch == 1 else v, X[0])
+            follow(states[i], weight, X[last] if batch == 1 else v, limit, X[0])

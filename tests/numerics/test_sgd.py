@@ -57,8 +57,9 @@ def test_the_full_radial_kernel_is_the_definition(depth, batch):
         np.testing.assert_allclose(states[replica], expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", ["coordinatewise", "diagonal-difference", "diagonal-product", "sinh", "tanh"])
-def test_the_separable_kernel_is_the_definition(name):
+def test_the_separable_kernel_is_the_definition(name, batch):
     problem, parametrization = make_problem(), named(name, 3)
     model = SeparableSGD(problem, parametrization, 10.0)
     functions = lower.python(lower.functions(parametrization))
@@ -73,10 +74,10 @@ def test_the_separable_kernel_is_the_definition(name):
         return np.array([problem.X[i, k % d] * slopes[k // d](*v[k % d :: d]) for k in range(m * d)])
 
     states, etas = model.start(u, 2), np.full(30, 0.02)
-    model.advance(states, np.arange(2), etas, Noise(2, 0.1, 3), 1)
+    model.advance(states, np.arange(2), etas, Noise(batch, 0.1, 3), 1)
     for replica in range(2):
         expected = naive.label_noise_sgd(
-            u, predict, gradient, problem.y, etas, batch=2, sigma=0.1, seed=3, replica=replica, first_step=1
+            u, predict, gradient, problem.y, etas, batch=batch, sigma=0.1, seed=3, replica=replica, first_step=1
         )
         np.testing.assert_allclose(states[replica].ravel(), expected, rtol=1e-12, atol=1e-13)
 
@@ -115,6 +116,29 @@ def test_bits_depend_on_neither_threads_nor_chunks_nor_company():
     assert np.array_equal(reference, final(2, [0, 1000]))
     assert np.array_equal(reference, final(5, [0, 1, 2, 699, 700, 701, 1000]))
     assert np.array_equal(reference[:3], final(2, [0, 1000], replicas=3))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ["coordinatewise", "diagonal-product"])
+def test_a_separable_path_depends_on_neither_calls_nor_company(name, batch):
+    """Nor on a neighbour that diverges: a step that waits for the next row belongs to one replica."""
+    problem = make_problem()
+    model = SeparableSGD(problem, named(name, 3), 10.0)
+    u = 0.4 + 0.3 * np.random.default_rng(2).standard_normal(model.factors * problem.d)
+
+    def final(steps, replicas=5, wild=None):
+        states = model.start(u, replicas)
+        if wild is not None:
+            states[wild] *= 1e9
+        simulate(model, states, Constant(0.02), np.array(steps), noise=Noise(batch, 0.1, 4), threads=1)
+        return states
+
+    reference = final([0, 300])
+    assert np.array_equal(reference, final([0, 1, 2, 130, 300]))
+    assert np.array_equal(reference[:2], final([0, 300], replicas=2))
+    beside = final([0, 300], wild=1)
+    assert np.isnan(beside[1]).all()
+    assert np.array_equal(np.delete(reference, 1, 0), np.delete(beside, 1, 0))
 
 
 def test_the_decay_takes_effect_at_its_own_step():
