@@ -69,39 +69,53 @@ def predict(first, last, w):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def follow_one(theta, weight, line, limit, ahead):
-    """One factor: theta_j -= weight line_j F'_j. Then ahead . F, and whether every |F_j| is at most limit."""
-    product, within = 0.0, 0
+def follow_one(theta, weight, line, ahead):
+    """One factor: theta_j -= weight line_j F'_j. Then ahead . F, and the sum of |F_j|."""
+    product, size = 0.0, 0.0
     for a in range(theta.size):
         old = theta[a]
         new = old - weight * line[a] * slope_a(old, old)
         w = value(new, new)
         product += ahead[a] * w
-        within += 1 if abs(w) <= limit else 0  # a sum of choices, which vectorises
+        size += abs(w)
         theta[a] = new
-    return product, within == theta.size
+    return product, size
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def follow_two(first, last, weight, line, limit, ahead):
+def follow_two(first, last, weight, line, ahead):
     """`follow_one` for two factors."""
-    product, within = 0.0, 0
+    product, size = 0.0, 0.0
     for j in range(first.size):
         step, a, b = weight * line[j], first[j], last[j]
         new_a, new_b = a - step * slope_a(a, b), b - step * slope_b(a, b)
         w = value(new_a, new_b)
         product += ahead[j] * w
-        within += 1 if abs(w) <= limit else 0
+        size += abs(w)
         first[j], last[j] = new_a, new_b
-    return product, within == first.size
+    return product, size
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def bounded(u, limit):
+    """Whether every |F_j| is at most limit."""
+    within = 0
+    for j in range(u.shape[1]):
+        within += 1 if abs(value(u[0, j], u[u.shape[0] - 1, j])) <= limit else 0
+    return within == u.shape[1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def follow(u, weight, line, limit, ahead):
-    """The step that waits, and a look along the row that is drawn next, in one pass over the coordinates."""
+    """The step that waits, and a look along the row that is drawn next, in one pass over the coordinates.
+
+    ahead . F after the step, and whether every |F_j| is at most limit: they are when their sum is, which costs less.
+    """
     if u.shape[0] == 1:
-        return follow_one(u[0], weight, line, limit, ahead)
-    return follow_two(u[0], u[1], weight, line, limit, ahead)
+        product, size = follow_one(u[0], weight, line, ahead)
+    else:
+        product, size = follow_two(u[0], u[1], weight, line, ahead)
+    return product, size <= limit or bounded(u, limit)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
