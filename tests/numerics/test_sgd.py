@@ -7,7 +7,7 @@ from numerics import start
 from numerics.problem import Problem
 from numerics.radial_manifold import RadialManifold
 from numerics.schedule import Constant, StepDecay
-from numerics.sgd import FullRadialSGD, Noise, RadialSGD, SeparableSGD, simulate
+from numerics.sgd import DIVERGED, FullRadialSGD, Noise, RadialSGD, SeparableSGD, simulate
 from tests import naive
 from theory import lower
 from theory.parametrization import named
@@ -139,6 +139,22 @@ def test_a_separable_path_depends_on_neither_calls_nor_company(name, batch):
     beside = final([0, 300], wild=1)
     assert np.isnan(beside[1]).all()
     assert np.array_equal(np.delete(reference, 1, 0), np.delete(beside, 1, 0))
+
+
+def test_the_bound_on_a_separable_predictor_is_each_coordinates():
+    """A sum of |w_j| beyond the limit stops nothing; one |w_j| does."""
+    problem, shape = make_problem(), named("coordinatewise", 3)
+    u = np.linspace(0.5, 0.9, problem.d)
+    largest, total = np.max(u**3), np.sum(u**3)
+    assert 1.5 * largest < total
+
+    def final(limit):
+        states = (model := SeparableSGD(problem, shape, limit / DIVERGED)).start(u, 1)
+        model.advance(states, np.arange(1), np.full(20, 1e-4), Noise(1, 0.1, 4), 0)
+        return states
+
+    assert np.array_equal(final(1.5 * largest), final(10 * total))
+    assert np.isnan(final(0.9 * largest)).all()
 
 
 def test_the_decay_takes_effect_at_its_own_step():
