@@ -47,7 +47,9 @@ class Target:
     header: str = ""
 
 
-NUMBA = Target("kernels", '@njit(cache=True, error_model="numpy")\n', "math", header="import math\n\n")
+# sympy's order of factors is no promise, so the compiler may choose its own and hoist constants (which takes nsz too).
+_NJIT = '@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})\n'
+NUMBA = Target("kernels", _NJIT, "math", header="import math\n\n")
 TRITON = Target("device/kernels", "@triton.jit\n", "tl")
 
 

@@ -68,7 +68,7 @@ def predict(first, last, w):
         w[a] = value(first[a], last[a])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 def follow_one(theta, weight, line, ahead):
     """One factor: theta_j -= weight line_j F'_j. Then ahead . F, and the sum of |F_j|."""
     product, size = 0.0, 0.0
@@ -82,7 +82,7 @@ def follow_one(theta, weight, line, ahead):
     return product, size
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 def follow_two(first, last, weight, line, ahead):
     """`follow_one` for two factors."""
     product, size = 0.0, 0.0
