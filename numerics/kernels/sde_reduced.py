@@ -28,7 +28,7 @@ def gain_slope(q):
 
 # END FORMULAS
 
-DRAWS = 8  # blocks of random numbers drawn per replica at once
+DRAWS = 16  # blocks of random numbers drawn per replica at once
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -107,9 +107,10 @@ def weigh(s, y, level, scale, along, h, product):
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def moved(s, at, slope, level, image):
-    """The line of s at this place becomes slope s + level image."""
+def moved(s, h, at, slope, level, image, square):
+    """The line of s at this place becomes slope s + level image. square + h image."""
     put(s, at, fma(level, image, slope * get(s, at)))
+    return fma(get(h, at), image, square)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -135,20 +136,24 @@ def move(s, h, matrix, slope, level, square):
             d_0, d_1 = fma(entry, h_0, d_0), fma(entry, h_1, d_1)
         for image_0, image_1 in ((a_0, a_1), (b_0, b_1), (c_0, c_1), (d_0, d_1)):
             at = row * lanes
-            square_0, square_1 = fma(get(h, at), image_0, square_0), fma(get(h, at + line), image_1, square_1)
-            moved(s, at, slope_0, level_0, image_0)
-            moved(s, at + line, slope_1, level_1, image_1)
+            square_0 = moved(s, h, at, slope_0, level_0, image_0, square_0)
+            square_1 = moved(s, h, at + line, slope_1, level_1, image_1, square_1)
             row += 1
-    while row < n:
-        a_0, a_1 = zero, zero
+    while row < n:  # at most three rows are left: by twos, the last by itself
+        beside = min(row + 1, n - 1)
+        a_0, a_1, b_0, b_1 = zero, zero, zero, zero
         for j in range(n):
+            h_0, h_1 = get(h, j * lanes), get(h, j * lanes + line)
             entry = splat(s, matrix[row * n + j])
-            a_0, a_1 = fma(entry, get(h, j * lanes), a_0), fma(entry, get(h, j * lanes + line), a_1)
-        at = row * lanes
-        square_0, square_1 = fma(get(h, at), a_0, square_0), fma(get(h, at + line), a_1, square_1)
-        moved(s, at, slope_0, level_0, a_0)
-        moved(s, at + line, slope_1, level_1, a_1)
-        row += 1
+            a_0, a_1 = fma(entry, h_0, a_0), fma(entry, h_1, a_1)
+            entry = splat(s, matrix[beside * n + j])
+            b_0, b_1 = fma(entry, h_0, b_0), fma(entry, h_1, b_1)
+        square_0 = moved(s, h, row * lanes, slope_0, level_0, a_0, square_0)
+        square_1 = moved(s, h, row * lanes + line, slope_1, level_1, a_1, square_1)
+        if beside > row:
+            square_0 = moved(s, h, beside * lanes, slope_0, level_0, b_0, square_0)
+            square_1 = moved(s, h, beside * lanes + line, slope_1, level_1, b_1, square_1)
+        row += 2
     put(square, 0, square_0)
     put(square, line, square_1)
 

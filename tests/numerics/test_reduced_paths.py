@@ -107,9 +107,17 @@ def sde_pair(problem, precision="float64"):
     return plane, EulerMaruyama(problem, SHAPE, 3.0, 0.05, False), u
 
 
-@pytest.mark.parametrize(("condition", "sigma"), [(3.0, 0.1), (1e4, 0.1), (3.0, 0.0)])
-def test_reduced_and_full_sde_agree_on_the_same_draws(condition, sigma):
-    problem = make_problem(condition=condition)
+@pytest.mark.parametrize(
+    ("n", "condition", "sigma"),
+    [
+        (5, 3.0, 0.1),
+        (5, 1e4, 0.1),
+        (5, 3.0, 0.0),
+        *((n, 3.0, 0.1) for n in (1, 2, 4, 7)),
+    ],  # rows come by fours and twos
+)
+def test_reduced_and_full_sde_agree_on_the_same_draws(n, condition, sigma):
+    problem = make_problem(n=n, condition=condition)
     reduced, full, u = sde_pair(problem)
     small, large = reduced.start(1.1 * u, 35), full.start(1.1 * u, 35)
     times, noise = np.full(2000, 0.05), Noise(2, sigma, 5)
