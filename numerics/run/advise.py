@@ -44,7 +44,7 @@ def command(
     out: Out = None,
     **given: Any,
 ) -> None:
-    """When to decay, from the law alone: learning rate, decay step, cooldown, and what other choices lose."""
+    """When to decay, from the law alone. Learning rate, decay step, cooldown, and what other choices lose."""
     from dataclasses import asdict
 
     from numerics.files import write_json

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command(problems: Problems = 400, first: First = 0, jobs: Jobs = 1, out: Out = Path("out/advise-check")) -> None:
-    """The advisor against brute-force simulated search on random problems: how often within 2 % of the best."""
+    """The advisor against brute-force simulated search. How often it is within 2 % of the best on random problems."""
     from numerics.files import write_json
     from numerics.provenance import provenance
     from numerics.run.memory import JOBS_REMEDY, advise_check

@@ -80,7 +80,7 @@ def bench(
     small: Small = False,
     out: Out = Path("out/bench"),
 ) -> None:
-    """Measure the engine and its peers; print, and write bench.json and bench.txt."""
+    """Speed of the engine beside its peers'. Prints, and writes bench.json and bench.txt."""
     started = time.perf_counter()
     sizes = {"n": n, "d": d, "batch": batch, "replicas": replicas}
     chosen = {

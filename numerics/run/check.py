@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command(folder: Folder) -> None:
-    """Compare every file of a result with its recorded SHA-256; exit code 3 where one is damaged or missing."""
+    """Compare a result's files with their recorded SHA-256. Exit code 3 where one is damaged or missing."""
     from numerics.folder import interrupted, recover
     from numerics.lock import locked
 

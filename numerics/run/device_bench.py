@@ -59,7 +59,7 @@ def command(
     small: Small = False,
     estimate: Estimate = False,
 ) -> None:
-    """Speed of an ensemble on a device: replica-steps/s, shares of the limits of arithmetic, memory and generator."""
+    """Speed of an ensemble on a device. replica-steps/s, shares of the limits of arithmetic, memory and generator."""
     from numerics.files import write_json
     from numerics.provenance import provenance
     from numerics.run.machine import Machine

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command(device: Device = "cpu", out: Out = Path("out/device-check"), small: Small = False, only: Only = "") -> None:
-    """Tests on the device, speed of each engine and precision, the same phase diagram by numba and on the device."""
+    """Tests, speed and a phase diagram on a device. Speed of each engine and precision; the same diagram by numba."""
     from numerics.errors import InputError
     from numerics.files import write_json
     from numerics.provenance import provenance

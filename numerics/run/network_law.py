@@ -60,7 +60,7 @@ def command(
     out: Out = Path("out/network-law"),
     small: Small = False,
 ) -> None:
-    """The finite-learning-rate law on a real network: tr H, test loss and path, predicted and simulated."""
+    """The finite-learning-rate law on a real network. tr H, test loss and path, predicted and simulated."""
     from numerics.networks.law_comparison import Case
 
     size = 10 if small else 1

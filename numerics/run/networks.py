@@ -88,7 +88,7 @@ def command(
     throughput: Throughput = False,
     listing: Listing = False,
 ) -> None:
-    """Real networks: one trunk at the large learning rate, decays branched off it, landscapes around them."""
+    """Real networks: one trunk, and decays branched off it. With landscapes around them."""
     given = locals()
     changes = {name: given[name] for name in _FIELDS if given[name] is not None}
     configuration = _configuration(config, changes, widths, activation, small)

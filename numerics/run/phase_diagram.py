@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 @options_of(DiagramSettings, job="phase-diagram")
 def command(x: X = "eta-fraction=0.2:1.2:11", y: Y = "sigma=0.01:0.1:8:log", **given: Any) -> None:
-    """rho after a number of steps over a grid of two settings: SGD on the CPU or on a card, beside the law."""
+    """rho over a grid of two settings, SGD beside the law. After a number of steps, on the CPU or on a card."""
     started = time.perf_counter()
     from numerics.run.machine import Machine
 

@@ -11,9 +11,9 @@ from numerics.run.settings import Settings, validated
 
 JOBS = {
     "phase1": "Phase I: the train loss falls to its floor (C1, C2).",
-    "phase2": "Phase II: a large learning rate drifts along the minima (C2-C6).",
+    "phase2": "Phase II: drift along the minima at a large rate (C2-C6).",
     "phase3": "Phase III: after decay, relaxation onto the minima (C7).",
-    "late-decay": "Final test loss against decay time, many off one trunk (C8).",
+    "late-decay": "Final test loss against decay time, off one trunk (C8).",
 }
 
 

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command(file: File) -> None:
-    """Run what made FILE once more, in a temporary folder, and compare the bits; exit code 3 where they differ."""
+    """Run what made FILE once more, and compare the bits. In a temporary folder; exit code 3 where they differ."""
     file = file.absolute()
     made = origin(file)
     for line in differences(made):

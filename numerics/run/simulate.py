@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 @options_of(SimulateSettings, job="simulate")
 def command(**given: Any) -> None:
-    """Any dynamics under any noise model, beside its predicted floor and drift."""
+    """Any dynamics under any noise, beside floor and drift."""
     started = time.perf_counter()
     from threadpoolctl import threadpool_limits
 

@@ -44,7 +44,7 @@ def command(
     jobs_at_once: AtOnce = 256,
     status: Status = None,
 ) -> None:
-    """A design over a job's settings: one netCDF file, resumable, its bits independent of workers and interruptions."""
+    """A design over a job's settings, in one netCDF file. Resumable; bits independent of workers and interruptions."""
     if status is not None:
         return typer.echo(status_text(status))
     if config is None:

@@ -188,6 +188,14 @@ def test_bad_input_gets_one_line_and_exit_code_2(capsys, tmp_path, options, mess
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
+def test_the_list_of_jobs_cuts_no_line_in_a_window_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run(capsys, "--help")
+    jobs = [line for line in out.split("Commands:")[1].splitlines() if line.strip()]
+    assert len(jobs) == len(cli.PLUGINS)
+    assert not [line for line in jobs if not line.endswith((".", ")")) or line.endswith("...")]
+
+
 def test_the_help_of_a_job_has_every_option_once_and_the_names_that_theory_knows(capsys):
     for job in ("phase2", "simulate", "phase-diagram"):
         _, out, _ = run(capsys, job, "--help")
