@@ -27,9 +27,18 @@ def gain_slope(q):
 
 # END FORMULAS
 
-LANES = 16  # replicas stepped together: their independent chains of operations overlap in the processor
+LANES, MOST_LANES = 16, 64  # replicas stepped together: their chains of operations overlap in the processor
+NEAR = 2**14  # bytes of scores that leave room in the first-level cache
 DRAWS = 8  # blocks of random numbers drawn per replica at once
 EIGHT = LINE // 8  # float64 in a line
+
+
+@njit(nogil=True, error_model="numpy")
+def lanes_for(replicas, size):
+    """Lanes of a group, a multiple of LANES: MOST_LANES where scores of this many bytes each stay near, few idle."""
+    most = MOST_LANES if MOST_LANES * size <= NEAR else LANES
+    groups = max(1, (replicas + most - 1) // most)
+    return max(LANES, padded((replicas + groups - 1) // groups, LANES))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -37,7 +46,7 @@ def load(group, replicas, width, limit, s, q, nu, stream):
     """States ``(m, n + 2)`` into lanes. A lane without a replica, or with a diverged one, runs from 0 for nothing."""
     n = group.shape[1] - 2
     stream[:] = 0
-    for g in range(LANES):
+    for g in range(q.size):
         rest(g, width, limit, s, q, nu)
     for g in range(group.shape[0]):
         stream[g] = replicas[g]
@@ -69,16 +78,16 @@ def store(group, width, s, q, nu):
 def within(q, limit):
     """Whether every q lies in [0, limit]."""
     inside = 0
-    for g in range(LANES):
+    for g in range(q.size):
         inside += 1 if (q[g] >= 0.0) & (q[g] <= limit) else 0  # a sum of choices, which vectorises
-    return inside == LANES
+    return inside == q.size
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def drop_diverged(group, width, limit, s, q, nu):
     """Replicas with q outside [0, limit] become NaN. Whether any is left."""
     n, left = group.shape[1] - 2, False
-    for g in range(LANES):
+    for g in range(q.size):
         if not 0.0 <= q[g] <= limit:
             rest(g, width, limit, s, q, nu)
             if g < group.shape[0]:
@@ -109,8 +118,8 @@ def add_four(s, width, keep, rows, picks, at, weights, lane):
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def add_rows(s, base, width, keep, rows, picks, weights, lane, batch):
-    """s[base : base + width] = keep s - sum_b w_b row_b, row and weight at ``lane + b LANES`` of picks and weights."""
+def add_rows(s, base, width, keep, rows, picks, weights, lane, batch, lanes):
+    """s[base : base + width] = keep s - sum_b w_b row_b, row and weight at ``lane + b lanes`` of picks and weights."""
     real, line, column = s.dtype.type, line_of(s), 0
     first, w = picks[lane] * width, splat(s, real(-weights[lane]))
     while column + 4 * line <= width:  # sums of four lines in registers
@@ -119,22 +128,22 @@ def add_rows(s, base, width, keep, rows, picks, weights, lane, batch):
         s_1 = fma(w, get(rows, start + line), keep * get(s, at + line))
         s_2 = fma(w, get(rows, start + 2 * line), keep * get(s, at + 2 * line))
         s_3 = fma(w, get(rows, start + 3 * line), keep * get(s, at + 3 * line))
-        b = lane + LANES
-        while b < batch * LANES:
+        b = lane + lanes
+        while b < batch * lanes:
             minus, start = splat(s, real(-weights[b])), picks[b] * width + column
             s_0, s_1 = fma(minus, get(rows, start), s_0), fma(minus, get(rows, start + line), s_1)
             s_2, s_3 = fma(minus, get(rows, start + 2 * line), s_2), fma(minus, get(rows, start + 3 * line), s_3)
-            b += LANES
+            b += lanes
         put(s, at, s_0)
         put(s, at + line, s_1)
         put(s, at + 2 * line, s_2)
         put(s, at + 3 * line, s_3)
         column += 4 * line
     while column < width:
-        s_0, b = fma(w, get(rows, first + column), keep * get(s, base + column)), lane + LANES
-        while b < batch * LANES:
+        s_0, b = fma(w, get(rows, first + column), keep * get(s, base + column)), lane + lanes
+        while b < batch * lanes:
             s_0 = fma(splat(s, real(-weights[b])), get(rows, picks[b] * width + column), s_0)
-            b += LANES
+            b += lanes
         put(s, base + column, s_0)
         column += line
 
@@ -149,9 +158,9 @@ def refill(window, n, key, purpose, columns, words, squares, normals, drawn):
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def place(sample, window):
+def place(sample, window, lanes):
     """Where a sample's draws begin, those of half a block after another."""
-    return (sample & 1) * DRAWS * LANES + ((sample >> 1) - window) * LANES
+    return (sample & 1) * DRAWS * lanes + ((sample >> 1) - window) * lanes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -163,41 +172,42 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     stay float64.
     """
     n = y.size
-    size, real = DRAWS * LANES, gram.dtype.type
+    real = gram.dtype.type
     width = padded(n, line_of(gram))
-    rows, s = aligned(gram, n * width), aligned(gram, LANES * width)
+    lanes = lanes_for(states.shape[0], width * gram.itemsize)
+    rows, s = aligned(gram, n * width), aligned(gram, lanes * width)
     labels, diagonal = y.copy(), np.empty(n, gram.dtype)
     rows[:], s[:] = 0.0, 0.0
     for i in range(n):
         diagonal[i] = gram[i, i]
         for j in range(n):
             rows[i * width + j] = gram[i, j]
-    q, nu, level, slope = aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES)
-    shrink, change, keep = aligned(etas, LANES), aligned(etas, LANES), aligned(etas, LANES)
-    picks, weights = np.empty(batch * LANES, np.int64), aligned(etas, batch * LANES)
-    stream = np.empty(LANES, np.int64)
+    q, nu, level, slope = aligned(etas, lanes), aligned(etas, lanes), aligned(etas, lanes), aligned(etas, lanes)
+    shrink, change, keep = aligned(etas, lanes), aligned(etas, lanes), aligned(etas, lanes)
+    picks, weights = np.empty(batch * lanes, np.int64), aligned(etas, batch * lanes)
+    size, stream = DRAWS * lanes, np.empty(lanes, np.int64)
     words, squares = np.empty((4, size), np.uint64), np.empty(size, gram.dtype)
     xi, drawn = aligned(gram, 2 * size), np.empty(2 * size, np.int64)
     normals = xi.reshape((2, size))
     zero, one, noise = splat(etas, 0.0), splat(etas, 1.0), splat(etas, sigma)
-    for first in range(0, states.shape[0], LANES):
-        group = states[first : first + LANES]
-        load(group, replicas[first : first + LANES], width, limit, s, q, nu, stream)
+    for first in range(0, states.shape[0], lanes):
+        group = states[first : first + lanes]
+        load(group, replicas[first : first + lanes], width, limit, s, q, nu, stream)
         columns = side_by_side(stream, DRAWS)
         window = NOTHING
         for k in range(etas.size):
             if not within(q, limit) and not drop_diverged(group, width, limit, s, q, nu):
                 break
             rate = splat(etas, etas[k] / batch)
-            for g in range(LANES):
+            for g in range(lanes):
                 level[g], slope[g] = gain(q[g]), gain_slope(q[g])
             if batch == 1:
                 t = first_step + k
                 if not 0 <= (t >> 1) - window < DRAWS:
                     window = t >> 1
                     refill(window, n, key, purpose, columns, words, squares, normals, drawn)
-                at = place(t, window)
-                for g in range(0, LANES, EIGHT):
+                at = place(t, window, lanes)
+                for g in range(0, lanes, EIGHT):
                     score, level_g, q_g = pick(s, g * width, width, drawn, at + g), get(level, g), get(q, g)
                     label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
                     error = rate * (level_g * score - label)
@@ -208,10 +218,10 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
                     total = weight * (twice - weight * pick(diagonal, 0, 0, drawn, at + g))
                     put(q, g, keep_g * keep_g * q_g - total)
                     put(nu, g, keep_g * get(nu, g))
-                for g in range(0, LANES, 4):
+                for g in range(0, lanes, 4):
                     add_four(s, width, keep, rows, drawn, at, weights, g)
                 continue
-            for g in range(0, LANES, EIGHT):
+            for g in range(0, lanes, EIGHT):
                 put(shrink, g, zero)
                 put(change, g, zero)
             for b in range(batch):
@@ -219,27 +229,27 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
                 if not 0 <= (t >> 1) - window < DRAWS:
                     window = t >> 1
                     refill(window, n, key, purpose, columns, words, squares, normals, drawn)
-                at = place(t, window)
-                for g in range(0, LANES, EIGHT):
+                at = place(t, window, lanes)
+                for g in range(0, lanes, EIGHT):
                     score, level_g = pick(s, g * width, width, drawn, at + g), get(level, g)
                     label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
                     error = rate * (level_g * score - label)
                     weight = level_g * error
-                    put(weights, b * LANES + g, weight)
+                    put(weights, b * lanes + g, weight)
                     put(shrink, g, fma(error, score, get(shrink, g)))
                     put(change, g, fma(weight, score, get(change, g)))
-                for g in range(LANES):
-                    picks[b * LANES + g] = drawn[at + g]
-            for g in range(0, LANES, EIGHT):
+                for g in range(lanes):
+                    picks[b * lanes + g] = drawn[at + g]
+            for g in range(0, lanes, EIGHT):
                 put(keep, g, one - get(slope, g) * get(shrink, g))
-            for g in range(LANES):
-                add_rows(s, g * width, width, splat(s, real(keep[g])), rows, picks, weights, g, batch)
+            for g in range(lanes):
+                add_rows(s, g * width, width, splat(s, real(keep[g])), rows, picks, weights, g, batch, lanes)
             # |v|^2 = sum_b weight_b (X v)_b for the batch's step v, with X v = keep s_old - s_new
-            for g in range(0, LANES, EIGHT):
+            for g in range(0, lanes, EIGHT):
                 keep_g = get(keep, g)
                 total = keep_g * get(change, g)
                 for b in range(batch):
-                    at = b * LANES + g
+                    at = b * lanes + g
                     total = fma(get(weights, at), pick(s, g * width, width, picks, at), total)
                 put(q, g, keep_g * keep_g * get(q, g) - total)
                 put(nu, g, keep_g * get(nu, g))

@@ -142,10 +142,10 @@ def test_the_dynamics_in_the_plane_observes_what_the_compact_one_does_on_the_sam
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize(("kind", "batch"), [("sgd", 1), ("sgd", 3), ("sde", 3)])
-def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, batch, precision):
-    """71 replicas fill several groups of lanes and part of another."""
-    problem = make_problem()
+@pytest.mark.parametrize(("kind", "batch", "n"), [("sgd", 1, 5), ("sgd", 3, 5), ("sgd", 1, 40), ("sde", 3, 5)])
+def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, batch, n, precision):
+    """150 replicas fill several groups of lanes and part of another; with 40 rows groups are smaller."""
+    problem = make_problem(n=n, d=n + 12)
     model, _, u = models(problem, precision) if kind == "sgd" else sde_pair(problem, precision)
 
     def final(replicas, threads, steps):
@@ -153,8 +153,8 @@ def test_bits_depend_on_neither_lanes_nor_calls_nor_threads(kind, batch, precisi
         simulate(model, states, Constant(0.05), np.array(steps), noise=Noise(batch, 0.1, 4), threads=threads)
         return states
 
-    reference = final(71, 1, [0, 100])
-    assert np.array_equal(reference, final(71, 5, [0, 1, 2, 37, 100]))
+    reference = final(150, 1, [0, 100])
+    assert np.array_equal(reference, final(150, 5, [0, 1, 2, 37, 100]))
     assert np.array_equal(reference[:3], final(3, 1, [0, 100]))
 
 
