@@ -36,7 +36,7 @@ def losses(chosen, steps):
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["cifar10", "cifar10-small"])
 def test_the_papers_learning_rate_lowers_the_loss_on_photographs_and_not_from_larger_weights(name):
-    found = losses(named(name), 12)
+    found = losses(named(name), 30)  # VGG-11 stays at chance for twenty steps
     assert found[-3:].mean() < found[0]
     assert found.max() < 1.1 * found[0]
     with pytest.raises(DivergedError):

