@@ -85,18 +85,18 @@ def caption(data: xarray.Dataset) -> str:
 
 
 def draw(data: xarray.Dataset) -> Figure:
-    """Train left, held out right, one colour scale."""
+    """Train left, held out right, each in its own colours: held-out loss varies less."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
 
     figure, axes = new_figure(1, 2, height=3.4)
-    losses = data["losses"].values
-    low = max(float(losses.min()), 1e-4)
-    norm = LogNorm(low, min(float(losses.max()), 1000 * low))
     for part, name in enumerate(("train loss", "held-out loss")):
+        losses = data["losses"].values[:, :, part]
+        low = max(float(losses.min()), 1e-4)
+        norm = LogNorm(low, min(float(losses.max()), 1000 * low))
         _map(axes[part], data, part, norm)
+        figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes[part], shrink=0.9)
         axes[part].set_title(f"{name}: {float(data['below'].values[part]):.0%} of the path is low")
-    figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, shrink=0.9, label="loss on clean labels")
     letter(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -92,7 +92,7 @@ def caption(data: xarray.Dataset) -> str:
     """Relative change with its standard error for every kind."""
     a = data.attrs
     told = ", ".join(
-        f"{KINDS[k][0]} {100 * m:+.0f} ± {100 * s:.0f}%"
+        f"{KINDS[k][0]} {100 * m:+.1f} ± {100 * s:.1f}%"
         for k, (m, s) in zip(data["kind"].values, data["change"].values, strict=True)
     )
     return (

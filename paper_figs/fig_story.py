@@ -155,8 +155,8 @@ def caption(data: xarray.Dataset) -> str:
     a, final, decay = data.attrs, data["final"].values[:, 0], data["decay"].values
     return (
         "Why late decay generalises better. SGD with label noise falls into the channel of train minima (Phase I), "
-        "drifts along it towards the minimum-norm solution while the train loss "
-        "stands still (Phase II), and settles where it is when the learning rate decays (Phase III). Decay at step "
+        "drifts along it towards the minimum-norm solution while the train loss stays "
+        "at its floor (Phase II), and settles where it is when the learning rate decays (Phase III). Decay at step "
         f"{decay[0]:,} ends at test loss {final[0]:.3f}, at step {decay[-1]:,} at {final[-1]:.3f}; "
         f"by the law {data['final_law'].values[0]:.3f} and {data['final_law'].values[-1]:.3f}. Gaussian inputs, n = "
         f"{a['n']}, d = {a['d']}, D = {a['depth']:g}, B = {a['batch']}; {a['replicas']} runs, "
@@ -216,5 +216,5 @@ def _losses(ax, data: xarray.Dataset) -> None:  # type: ignore[no-untyped-def]
     ax.axvline(data.attrs["saturated"], color=COLOURS["reference"], linestyle=":", linewidth=1)
     for text, x in (("Phase I", 0.03), ("Phase II", 0.62)):
         ax.annotate(text, (x, 1.0), xycoords="axes fraction", va="top", fontsize=8)
-    ax.set(xscale="log", yscale="log", xlabel="SGD step", ylabel="loss", title="train stands still, test falls")
+    ax.set(xscale="log", yscale="log", xlabel="SGD step", ylabel="loss", title="train at its floor, test falls")
     ax.set_ylim(top=6 * float(data["loss"].values[:, 0].max()))

@@ -163,7 +163,7 @@ CLAIMS = (
         title="Decay-time curve",
         statement=(
             "The final test loss falls with the decay time until the distance reaches its best value, then rises "
-            "by little."
+            "by no more than half that distance squared."
         ),
         latex=(
             r"\rho_\star = \max(0, \hat z\cdot V^Tw_\star),\quad R(k_d\to\infty)-R_{\min} \leq \frac{1}{2}\rho_\star^2",

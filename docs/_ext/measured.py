@@ -115,7 +115,7 @@ def _network(folder: Path) -> Numbers:
     found |= {"network_test": pair(test["observed"], test["sem"]), "network_test_law": f"{test['predicted']:.4g}"}
     late = _data(folder, "fig_network_late_decay")
     for kind, (mean, sem) in zip(late["kind"].values, late["change"].values, strict=True):
-        found[f"late_{kind}"] = f"{100 * mean:+.0f} ± {100 * sem:.0f} %"
+        found[f"late_{kind}"] = f"{100 * mean:+.1f} ± {100 * sem:.1f} %"
     return found | {"late_seeds": str(late.attrs["seeds"])}
 
 

@@ -34,23 +34,23 @@ class Landscape:
 
 
 def figure(data: Landscape) -> Figure:
-    """Train left, held out right, one colour bar."""
+    """Train left, held out right, each with its colour bar: held-out loss varies less."""
     whole, axes = new_figure(1, 2, width=8.6, height=4.0)
-    norm = LogNorm(*_range(data.losses))
     with rc_context(STYLE):
         for part, name in enumerate(("training loss", "held-out loss")):
+            norm = LogNorm(*_range(data.losses[:, :, part]))
             draw(axes[part], data, part, norm)
+            whole.colorbar(ScalarMappable(norm, "viridis"), ax=axes[part], shrink=0.9)
             valley = data.openness[part]
             axes[part].set_title(f"{name}\nborder {valley.border:.0%} inside, curvature ratio {valley.ratio:.2g}")
         letter(axes)
-        whole.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label="loss on clean labels", shrink=0.9)
         above = data.openness[0].level - data.openness[0].minimum
-        whole.suptitle(f"{data.title}; white line: {above:.2g} above the minimum", fontsize=10)
+        whole.suptitle(f"{data.title}; loss on clean labels; white line: {above:.2g} above the minimum", fontsize=10)
     return whole
 
 
 def _range(losses: Array) -> tuple[float, float]:
-    """One colour scale for both panels: from the lowest percent of all losses up to 1000 times that."""
+    """Colour scale of a panel: from the lowest percent of its losses up to 1000 times that."""
     low = max(float(np.percentile(losses, 1)), 1e-6)
     return low, min(float(np.nanmax(losses)), 1e3 * low)
 

@@ -221,7 +221,7 @@ def draw_loss(ax: "Axes", outcome: Outcome) -> None:
         ax.plot(outcome.law.step, outcome.law.floor_small_eta, color=COLOURS["small-eta"], linestyle="--")
     points(ax, x, *mean_and_sem(values), label="SGD", count=40)
     ax.set_ylim(bottom=0)
-    ax.set_title("train loss: has long stopped falling")
+    ax.set_title("train loss: at its floor")
     ax.set_ylabel("train loss")
 
 
