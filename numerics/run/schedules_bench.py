@@ -40,7 +40,7 @@ def command(
     shown: Shown = False,
     small: Small = False,
 ) -> None:
-    """Late decay against six other schedules, paired. Constant, cosine, linear, WSD, plateau, schedule-free."""
+    """Late decay against seven others, paired. Constant, cosine, linear, WSD, plateau, schedule-free."""
     from numerics.files import write_bytes, write_json
     from numerics.run.network_memory import BENCH_REMEDY
     from numerics.run.network_memory import schedules_bench as peak

@@ -135,7 +135,8 @@ validation loss; the table shows the test loss of clean labels at the end of the
 look at the validation loss 50 times a run, `late decay` at the mean of the recent weights; no other policy looks before
 the end, so that `late decay, blind` is the one to compare with them. The rule was set on other data (wine, anes96,
 sunspots, spirals, a sparse teacher) and this table run once, on seeds and splits that had not been used; what led to
-the new rule is that an earlier one had lost to plateau on these tasks.
+the new rule is that an earlier one had lost to plateau on these tasks. All seeds of a task share one split, so that
+intervals leave out what another split would change.
 Win, tie, loss: whether the 95 % interval of the paired difference excludes zero, one comparison at a time, so about one
 in twenty decisions between equals is chance. Seconds: one stack of all replicas of a policy, on a machine shared with
 other work."""
