@@ -71,6 +71,8 @@ class Check:
     def broken(self) -> tuple[str, ...]:
         """The conditions that do not hold here, one of them being that the sample resolves the margin."""
         broken = tuple(name for name, holds in self.conditions.items() if not holds)
+        if not np.isfinite(self.margin.total):  # no comparison with it would be true
+            return (*broken, "margin unknown, as a pilot diverged")
         undecided = not self._inside and not self._outside
         return (*broken, "sample too small for the margin") if undecided else broken
 

@@ -15,6 +15,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from numerics.errors import InputError
+from numerics.inputs import increasing, not_negative, whole
 from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
 from numerics.radial_manifold import RadialManifold
 from numerics.scalar_search import FINEST, root
@@ -60,11 +62,18 @@ class SlowPath:
 
 @dataclass(frozen=True, eq=False)
 class RadialLaw:
-    """The slow law on a ray of minima for label-noise SGD with batch size and label-noise standard deviation sigma."""
+    """The slow law on a ray of minima for label-noise SGD with batch size and label-noise standard deviation sigma.
+
+    Raises InputError for a batch that is no integer of at least 1, or a sigma that is negative or not finite.
+    """
 
     manifold: RadialManifold
     batch: int
     sigma: float
+
+    def __post_init__(self) -> None:
+        whole("batch", self.batch)
+        not_negative("sigma", self.sigma)
 
     def state(self, rho: float, eta: float) -> SlowState:
         """Floor and neglected terms at rho. Raises InputError above the stability limit there."""
@@ -142,7 +151,7 @@ class RadialLaw:
         """
         from scipy.integrate import cumulative_trapezoid
 
-        steps = np.asarray(steps, np.int64)
+        steps = increasing(steps)
         rho = self.solve(self.log_rate, rho0, schedule, steps)
         small = self.solve(self.log_rate_small_eta, rho0, schedule, steps)
         etas = schedule(steps)
@@ -180,8 +189,11 @@ class RadialLaw:
     def steps_between(self, rho_start: float, rho_end: float, eta: float) -> float:
         """Steps from rho_start to rho_end: the quadrature of 1/|d rho/dk| (C6); inf where the drift stops before.
 
-        Proportional to B/(eta^2 sigma^2) at small eta.
+        Proportional to B/(eta^2 sigma^2) at small eta. Raises InputError unless 0 < rho_end <= rho_start or both are 0.
         """
+        if not (0 < rho_end <= rho_start or rho_end == rho_start == 0):
+            rule, remedy = f"is not between 0 and rho_start = {rho_start:g}", "the drift lowers rho; 0 it never reaches"
+            raise InputError("rho_end", rho_end, rule, remedy)
         if self.sigma == 0 or rho_start == 0:
             return float("inf")
         grid = np.linspace(np.log(rho_end), np.log(rho_start), 33)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from numerics import streams
 from numerics.errors import InputError
+from numerics.inputs import increasing, not_negative, whole
 from numerics.problem import Problem, Reduced
 from numerics.schedule import Schedule
 from numerics.specialise import specialise
@@ -40,11 +41,19 @@ _SECONDS_PER_CALL = 0.2
 
 @dataclass(frozen=True)
 class Noise:
-    """How a step draws: batch size (rows with replacement), label-noise standard deviation sigma, seed."""
+    """How a step draws: batch size (rows with replacement), label-noise standard deviation sigma, seed.
+
+    Raises InputError for what no step can draw: compiled code would not notice.
+    """
 
     batch: int
     sigma: float
     seed: int
+
+    def __post_init__(self) -> None:
+        whole("batch", self.batch)
+        not_negative("sigma", self.sigma)
+        whole("seed", self.seed, least=0)
 
 
 class Model(Protocol):
@@ -220,8 +229,9 @@ def records(
 
     Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number
     of steps done since its last call; ``first`` is the number of the first replica, where the states are part of an
-    ensemble. Stops early when every replica has diverged.
+    ensemble. Stops early when every replica has diverged. Raises InputError for steps that do not increase.
     """
+    steps = increasing(steps)
     replicas = np.arange(first, first + len(states))
     with ThreadPoolExecutor(threads) as pool:
         length, at = _SHORTEST_CALL, int(steps[0])

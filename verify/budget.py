@@ -78,5 +78,7 @@ def replicas_for(resolution: float, pilot_deviation: float, budget: Budget, *, l
     outcome. A factor 1.5 covers the pilot's own error; where ``most`` is too few the check fails rather than pass
     unseen.
     """
+    if not np.isfinite([resolution, pilot_deviation]).all():  # a replica of the pilot diverged: nothing is known of it
+        return most
     wanted = (2 * 1.5 * budget.critical(least) * pilot_deviation / resolution) ** 2
     return int(np.clip(np.ceil(wanted), least, most))

@@ -42,6 +42,14 @@ def test_a_small_sample_says_that_it_is_too_small():
     assert check(1.0, sem=0.05).broken == ("sample too small for the margin",)
 
 
+def test_an_unknown_margin_passes_nothing():
+    """A comparison with NaN is false, so that no interval would lie beyond its edge."""
+    for side in ("both", "upper", "lower"):
+        found = check(5.0, resolution=float("nan"), side=side)
+        assert found.verdict == "outside conditions"
+        assert found.broken == ("margin unknown, as a pilot diverged",)
+
+
 def test_the_record_splits_the_margin_into_its_parts():
     record = Check("C2", "floor", 2.0, 2.1, 0.02, Margin(0.001, 0.05, 0.2), 4.0).record()
     assert record["margin"] == {"rounding": 0.001, "sampling": 0.08, "model": 0.05, "resolution": 0.2}

@@ -50,6 +50,11 @@ def test_replicas_are_planned_so_that_the_interval_is_half_the_resolution() -> N
     assert replicas_for(0.1, 1e9, budget, least=32, most=100) == 100
 
 
+def test_a_pilot_that_diverged_plans_the_most() -> None:
+    for resolution, deviation in ((np.nan, 1.0), (0.1, np.nan), (0.1, np.inf)):
+        assert replicas_for(resolution, deviation, Budget(100), least=32, most=640) == 640
+
+
 def test_order_of_a_power_law_and_where_it_passes_a_level() -> None:
     x = np.array([0.01, 0.02, 0.04])
     measured = order("square", x, 3 * x**2, 0.001 * x**2, 2.0)
