@@ -21,11 +21,11 @@ def not_negative(parameter: str, value: Any) -> None:
         raise InputError(parameter, value, "is not a finite number of at least 0", "give one")
 
 
-def increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Step numbers ``(steps,)`` as integers. Raises InputError unless they are whole, from 0 on, and increase."""
+def in_order(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Step numbers ``(steps,)`` as integers. Raises InputError unless they are whole, from 0 on, and never fall."""
     given = np.asarray(steps)
     counts = given.ndim == 1 and given.size > 0 and given.dtype.kind in "iuf" and bool(np.isfinite(given).all())
-    if not counts or np.any(given != np.floor(given)) or given[0] < 0 or np.any(np.diff(given) <= 0):
-        remedy = "give integers that increase from 0 or more, such as np.arange(0, 1001, 100)"
-        raise InputError("steps", np.array2string(given, threshold=6), "are not increasing step numbers", remedy)
+    if not counts or np.any(given != np.floor(given)) or given[0] < 0 or np.any(given[1:] < given[:-1]):
+        remedy = "give integers from 0 on, in order, such as np.arange(0, 1001, 100)"
+        raise InputError("steps", np.array2string(given, threshold=6), "are not step numbers in order", remedy)
     return given.astype(np.int64)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics.errors import InputError
-from numerics.inputs import increasing, not_negative, whole
+from numerics.inputs import in_order, not_negative, whole
 from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
 from numerics.radial_manifold import RadialManifold
 from numerics.scalar_search import FINEST, root
@@ -151,7 +151,7 @@ class RadialLaw:
         """
         from scipy.integrate import cumulative_trapezoid
 
-        steps = increasing(steps)
+        steps = in_order(steps)
         rho = self.solve(self.log_rate, rho0, schedule, steps)
         small = self.solve(self.log_rate_small_eta, rho0, schedule, steps)
         etas = schedule(steps)

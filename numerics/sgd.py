@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from numerics import streams
 from numerics.errors import InputError
-from numerics.inputs import increasing, not_negative, whole
+from numerics.inputs import in_order, not_negative, whole
 from numerics.problem import Problem, Reduced
 from numerics.schedule import Schedule
 from numerics.specialise import specialise
@@ -229,9 +229,9 @@ def records(
 
     Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number
     of steps done since its last call; ``first`` is the number of the first replica, where the states are part of an
-    ensemble. Stops early when every replica has diverged. Raises InputError for steps that do not increase.
+    ensemble. Stops early when every replica has diverged. Raises InputError for steps out of order.
     """
-    steps = increasing(steps)
+    steps = in_order(steps)
     replicas = np.arange(first, first + len(states))
     with ThreadPoolExecutor(threads) as pool:
         length, at = _SHORTEST_CALL, int(steps[0])
