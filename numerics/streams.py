@@ -17,7 +17,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from numerics.errors import InputError
-from numerics.kernels.lanes import as_bits, as_float, fma
+from numerics.kernels.lanes import LINE, as_bits, as_float, fma, get, put, splat
 from numerics.kernels.single import _box_muller_32, _minus_two_log_32
 
 #: what a stream is used for: part of its address, so that no two uses share numbers
@@ -26,6 +26,9 @@ PURPOSES = {"sgd": 0, "start": 1, "direction": 2, "data": 3, "static-noise": 4, 
 #: blocks a kernel draws at once: small enough for the first-level cache, long enough to vectorise
 BLOCKS = 64
 
+#: words, or float64, in a line
+LANES = LINE // 8
+
 #: the window of a buffer that holds no block: out of reach of every sample
 NOTHING = -(2**62)
 
@@ -33,7 +36,7 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
 
-_ZERO, _ONE, _TWO, _SIGN_SHIFT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(62)
+_ONE, _TWO, _SIGN_SHIFT = np.uint64(1), np.uint64(2), np.uint64(62)
 
 # 2^52 + w has the bits of 2^52 with w in its low 32: how a word becomes a float64 on processors without a conversion
 _TWO_52, _TWO_52_BITS = 2.0**52, np.uint64(0x4330000000000000)
@@ -88,99 +91,109 @@ def philox(c0, c1, c2, c3, k0, k1, out):
     base = (np.uint64(c1) << _SHIFT) | np.uint64(c0)
     for j in range(out.shape[1]):
         block = base + np.uint64(j)
-        out[0, j], out[1, j], out[2, j], out[3, j] = block & _LOW, block >> _SHIFT, np.uint64(c2), np.uint64(c3)
-    _rounds(out, k0, k1)
+        counters = block & _LOW, block >> _SHIFT, np.uint64(c2), np.uint64(c3)
+        out[0, j], out[1, j], out[2, j], out[3, j] = _block(counters, k0, k1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _rounds(words, k0, k1):
-    """Ten Philox rounds on the counters in words (4, m), in place."""
-    for j in range(words.shape[1]):
-        counters = words[0, j], words[1, j], words[2, j], words[3, j]
-        words[0, j], words[1, j], words[2, j], words[3, j] = _block(counters, k0, k1)
+# The functions below take numbers or lines of them: one text, whatever the processor has.
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _block(counters, k0, k1):
     """The four words of a counter of four. High halves may hold anything on the way: a product takes low ones alone."""
-    low, shift = _LOW, _SHIFT
     x0, x1, x2, x3 = counters
     y0, y1 = np.uint64(k0), np.uint64(k1)
     for _ in range(10):
-        p0, p1 = _M0 * (x0 & low), _M1 * (x2 & low)
-        x0, x1, x2, x3 = (p1 >> shift) ^ x1 ^ y0, p1, (p0 >> shift) ^ x3 ^ y1, p0
-        y0, y1 = (y0 + _W0) & low, (y1 + _W1) & low
-    return x0 & low, x1 & low, x2 & low, x3 & low
+        p0, p1 = (x0 & _LOW) * _M0, (x2 & _LOW) * _M1
+        x0, x1, x2, x3 = (p1 >> _SHIFT) ^ x1 ^ y0, p1, (p0 >> _SHIFT) ^ x3 ^ y1, p0
+        y0, y1 = (y0 + _W0) & _LOW, (y1 + _W1) & _LOW
+    return x0 & _LOW, x1 & _LOW, x2 & _LOW, x3 & _LOW
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _minus_two_log(word):
+    """-2 ln((word + 1/2) / 2^32): exponent and mantissa split in integers, then the series of 2 artanh."""
+    bits = as_bits((as_float(word | _TWO_52_BITS) - (_TWO_52 - 0.5)) * _TWO_TO_MINUS_32)
+    exponent = (bits - _ROOT_HALF_BITS + _BIAS) >> _EXPONENT_SHIFT  # plus 1024: shifts of signed numbers are slow
+    m = as_float(bits - (exponent << _EXPONENT_SHIFT) + _BIAS)  # in [1/sqrt 2, sqrt 2), where the series is short
+    s = (m - 1.0) / (m + 1.0)
+    z = s * s
+    p = fma(z, _LOG[6], _LOG[5])
+    p = fma(z, p, _LOG[4])
+    p = fma(z, p, _LOG[3])
+    p = fma(z, p, _LOG[2])
+    p = fma(z, p, _LOG[1])
+    p = fma(z, p, _LOG[0])
+    k = as_float(exponent | _TWO_52_BITS) - (_TWO_52 + 1024.0)
+    return fma(k, -2.0 * _LN2, s * fma(z * -2.0, p, -4.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _box_muller(word, square):
+    """sqrt(square) (cos, sin)(2 pi (word + 1/2) / 2^32), by quarter turns."""
+    shifted = word + _EIGHTH_TURN
+    quarter = shifted >> _QUARTER_SHIFT
+    angle = as_float((shifted & _QUARTER_LOW) | _TWO_52_BITS) - (_TWO_52 + 2.0**29)
+    x = fma(angle, _RADIANS, 0.5 * _RADIANS)  # in [-pi/4, pi/4]
+    z = x * x
+    s = fma(z, _SIN[5], _SIN[4])
+    s = fma(z, s, _SIN[3])
+    s = fma(z, s, _SIN[2])
+    s = fma(z, s, _SIN[1])
+    s = fma(z, s, _SIN[0])
+    s = fma(x * z, s, x)
+    c = fma(z, _COS[5], _COS[4])
+    c = fma(z, c, _COS[3])
+    c = fma(z, c, _COS[2])
+    c = fma(z, c, _COS[1])
+    c = fma(z, c, _COS[0])
+    c = fma(z * z, c, fma(z, -0.5, 1.0))
+    radius = np.sqrt(square)
+    cosine, sine = as_bits(c * radius), as_bits(s * radius)
+    swapped = (cosine ^ sine) & (((quarter & _ONE) ^ _ONE) - _ONE)  # in odd quarters they change places
+    return (
+        as_float(cosine ^ swapped ^ (((quarter + _ONE) & _TWO) << _SIGN_SHIFT)),
+        as_float(sine ^ swapped ^ ((quarter & _TWO) << _SIGN_SHIFT)),
+    )
+
+
+def transform(words, normals):
+    """Normals (2 k, m), float64 or float32, of words (2 k, m) or more rows, by pairs of rows; both contiguous."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(transform, jit_options={"nogil": True, "error_model": "numpy"})
+def _transform(words, normals):
+    def doubles(words, normals):
+        m, whole = words.shape[1], words.shape[1] // LANES * LANES
+        from_, to = words.reshape(words.size), normals.reshape(normals.size)
+        for first in range(0, to.size, 2 * m):
+            second = first + m
+            for j in range(0, whole, LANES):
+                cosine, sine = _box_muller(get(from_, second + j), _minus_two_log(get(from_, first + j)))
+                put(to, first + j, cosine)
+                put(to, second + j, sine)
+            for j in range(whole, m):
+                to[first + j], to[second + j] = _box_muller(from_[second + j], _minus_two_log(from_[first + j]))
+
+    def singles(words, normals):
+        for i in range(0, normals.shape[0], 2):
+            for j in range(words.shape[1]):
+                square = _minus_two_log_32(words[i, j])
+                normals[i, j], normals[i + 1, j] = _box_muller_32(words[i + 1, j], square)
+
+    return doubles if normals.dtype == types.float64 else singles
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _minus_two_log(words, out):
-    """out = -2 ln((w + 1/2) / 2^32): exponent and mantissa split in integers, then the series of 2 artanh."""
-    for j in range(words.size):
-        bits = as_bits((as_float(words[j] | _TWO_52_BITS) - (_TWO_52 - 0.5)) * _TWO_TO_MINUS_32)
-        exponent = (bits - _ROOT_HALF_BITS + _BIAS) >> _EXPONENT_SHIFT  # plus 1024: shifts of signed numbers are slow
-        m = as_float(bits - (exponent << _EXPONENT_SHIFT) + _BIAS)  # in [1/sqrt 2, sqrt 2), where the series is short
-        s = (m - 1.0) / (m + 1.0)
-        z = s * s
-        p = fma(z, _LOG[6], _LOG[5])
-        p = fma(z, p, _LOG[4])
-        p = fma(z, p, _LOG[3])
-        p = fma(z, p, _LOG[2])
-        p = fma(z, p, _LOG[1])
-        p = fma(z, p, _LOG[0])
-        k = as_float(exponent | _TWO_52_BITS) - (_TWO_52 + 1024.0)
-        out[j] = fma(k, -2.0 * _LN2, s * fma(-2.0 * z, p, -4.0))
+def fill(k0, k1, purpose, replica, block, words, normals):
+    """Blocks block, ..., block + m - 1 of a stream into words (4, m) and normals (2, m).
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _box_muller(words, squares, normals):
-    """normals[:, j] = sqrt(squares[j]) (cos, sin)(2 pi (w_j + 1/2) / 2^32), by quarter turns."""
-    for j in range(words.size):
-        shifted = words[j] + _EIGHTH_TURN
-        quarter = shifted >> _QUARTER_SHIFT
-        angle = as_float((shifted & _QUARTER_LOW) | _TWO_52_BITS) - (_TWO_52 + 2.0**29)
-        x = fma(angle, _RADIANS, 0.5 * _RADIANS)  # in [-pi/4, pi/4]
-        z = x * x
-        s = fma(z, _SIN[5], _SIN[4])
-        s = fma(z, s, _SIN[3])
-        s = fma(z, s, _SIN[2])
-        s = fma(z, s, _SIN[1])
-        s = fma(z, s, _SIN[0])
-        s = fma(x * z, s, x)
-        c = fma(z, _COS[5], _COS[4])
-        c = fma(z, c, _COS[3])
-        c = fma(z, c, _COS[2])
-        c = fma(z, c, _COS[1])
-        c = fma(z, c, _COS[0])
-        c = fma(z * z, c, fma(z, -0.5, 1.0))
-        radius = np.sqrt(squares[j])
-        odd = (quarter & _ONE) != _ZERO
-        cosine, sine = s if odd else c, c if odd else s
-        normals[0, j] = as_float(as_bits(cosine * radius) ^ (((quarter + _ONE) & _TWO) << _SIGN_SHIFT))
-        normals[1, j] = as_float(as_bits(sine * radius) ^ ((quarter & _TWO) << _SIGN_SHIFT))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def fill(k0, k1, purpose, replica, block, words, scratch, normals):
-    """Blocks block, ..., block + m - 1 of a stream into words (4, m) and normals (2, m); scratch is (2, m).
-
-    Sample t = 2 (block + j) + i has the normal normals[i, j] and the 32-bit word words[2 + i, j].
+    Sample t = 2 (block + j) + i has the normal normals[i, j] and the 32-bit word words[2 + i, j]. Normals (4, m): where
+    normals alone are wanted, number 4 (block + j) + i is normals[i, j].
     """
     philox(np.uint64(block) & _LOW, np.uint64(block) >> _SHIFT, np.uint64(replica), np.uint64(purpose), k0, k1, words)
-    _minus_two_log(words[0], scratch[0])
-    _box_muller(words[1], scratch[0], normals)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def fill_normals(k0, k1, purpose, replica, block, words, scratch, normals):
-    """Blocks block, ..., block + m - 1 into normals (4, m) alone: number 4 (block + j) + i is normals[i, j].
-
-    words (4, m) and scratch (2, m) are overwritten.
-    """
-    philox(np.uint64(block) & _LOW, np.uint64(block) >> _SHIFT, np.uint64(replica), np.uint64(purpose), k0, k1, words)
-    for half in range(0, 4, 2):
-        _minus_two_log(words[half], scratch[0])
-        _box_muller(words[half + 1], scratch[0], normals[half : half + 2])
+    transform(words, normals)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -194,55 +207,39 @@ def side_by_side(replicas, blocks):
 
 
 @njit(nogil=True, error_model="numpy")  # kept with the kernels, whose names tell when kernels/single.py changes
-def fill_lanes(key, purpose, columns, block, words, squares, normals):
+def fill_lanes(key, purpose, columns, block, words, normals):
     """Several streams side by side: column ``j L + l`` of words and normals is block + j of stream l, l = 0..L-1.
 
-    columns from `side_by_side`; normals ``(2, m)`` as `fill` has them, or ``(4, m)`` as `fill_normals`, float64 or
-    float32; squares is a scratch ``(m,)`` of their type.
+    columns from `side_by_side`, a multiple of LANES of them; words and normals as `fill` has them, or float32.
     """
     stream, offset = columns
-    k0, k1 = key[0], key[1]
-    for i in range(words.shape[1]):
-        at = np.uint64(block) + offset[i]
-        counters = at & _LOW, at >> _SHIFT, stream[i], np.uint64(purpose)
-        words[0, i], words[1, i], words[2, i], words[3, i] = _block(counters, k0, k1)
-    transform(words[:2], squares, normals[:2])
-    if normals.shape[0] == 4:
-        transform(words[2:], squares, normals[2:])
-
-
-def transform(words, squares, normals):
-    """Normals (2, m), float64 or float32, from words (2, m)."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(transform, jit_options={"nogil": True, "error_model": "numpy"})
-def _transform(words, squares, normals):
-    double = normals.dtype == types.float64
-    log, turn = (_minus_two_log, _box_muller) if double else (_minus_two_log_32, _box_muller_32)
-
-    def compiled(words, squares, normals):
-        log(words[0], squares)
-        turn(words[1], squares, normals)
-
-    return compiled
+    k0, k1, m = key[0], key[1], offset.size
+    flat = words.reshape(words.size)
+    for j in range(0, m, LANES):
+        at = get(offset, j) + np.uint64(block)
+        counters = at & _LOW, at >> _SHIFT, get(stream, j), splat(stream, np.uint64(purpose))
+        w0, w1, w2, w3 = _block(counters, k0, k1)
+        put(flat, j, w0)
+        put(flat, m + j, w1)
+        put(flat, 2 * m + j, w2)
+        put(flat, 3 * m + j, w3)
+    transform(words, normals)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def workspace(streams):
-    """Buffers of several streams: window ``(m,)``, words ``(m, 4, BLOCKS)``, scratch and normals ``(m, 2, BLOCKS)``.
+    """Buffers of several streams: window ``(m,)``, words ``(m, 4, BLOCKS)`` and normals ``(m, 2, BLOCKS)``.
 
     Columns j = 0..BLOCKS-1 of a stream's buffers hold its blocks window + j; with window = NOTHING they hold none yet.
     """
-    shape = (streams, 2, BLOCKS)
-    return np.full(streams, NOTHING), np.empty((streams, 4, BLOCKS), np.uint64), np.empty(shape), np.empty(shape)
+    return np.full(streams, NOTHING), np.empty((streams, 4, BLOCKS), np.uint64), np.empty((streams, 2, BLOCKS))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def refill(sample, i, key, purpose, replica, window, words, scratch, normals):
+def refill(sample, i, key, purpose, replica, window, words, normals):
     """Move the buffers of stream i so that they begin with the block of this sample."""
     window[i] = sample >> 1
-    fill(key[0], key[1], purpose, replica, window[i], words[i], scratch[i], normals[i])
+    fill(key[0], key[1], purpose, replica, window[i], words[i], normals[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -255,9 +252,9 @@ def normals(*, seed: int, purpose: str, replica: int, first: int, count: int) ->
     """Numbers first, ..., first + count - 1 of a stream of which only normals are wanted ``(count,)``."""
     block = first // 4
     m = (first + count + 3) // 4 - block
-    words, scratch, found = np.empty((4, m), np.uint64), np.empty((2, m)), np.empty((4, m))
+    words, found = np.empty((4, m), np.uint64), np.empty((4, m))
     k0, k1 = key(seed)
-    fill_normals(np.uint64(k0), np.uint64(k1), PURPOSES[purpose], replica, block, words, scratch, found)
+    fill(np.uint64(k0), np.uint64(k1), PURPOSES[purpose], replica, block, words, found)
     return found.T.ravel()[first - 4 * block : first - 4 * block + count]
 
 
@@ -267,8 +264,8 @@ def samples(
     """Samples first, ..., first + count - 1 of a stream: normals (count,) and 32-bit words (count,)."""
     block = first // 2
     m = (first + count + 1) // 2 - block
-    words, scratch, normals = np.empty((4, m), np.uint64), np.empty((2, m)), np.empty((2, m))
+    words, normals = np.empty((4, m), np.uint64), np.empty((2, m))
     k0, k1 = key(seed)
-    fill(np.uint64(k0), np.uint64(k1), PURPOSES[purpose], replica, block, words, scratch, normals)
+    fill(np.uint64(k0), np.uint64(k1), PURPOSES[purpose], replica, block, words, normals)
     wanted = slice(first - 2 * block, first - 2 * block + count)
     return normals.T.ravel()[wanted], words[2:].T.ravel()[wanted]

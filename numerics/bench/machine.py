@@ -44,10 +44,10 @@ def bandwidth(size: int) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw(key, replicas, fills, words, squares, normals):  # type: ignore[no-untyped-def]
+def _draw(key, replicas, fills, words, normals):  # type: ignore[no-untyped-def]
     total, columns = 0.0, streams.side_by_side(replicas, 8)
     for i in range(fills):
-        streams.fill_lanes(key, 0, columns, i * 8, words, squares, normals)
+        streams.fill_lanes(key, 0, columns, i * 8, words, normals)
         total += normals[0, 0]
     return total
 
@@ -55,10 +55,10 @@ def _draw(key, replicas, fills, words, squares, normals):  # type: ignore[no-unt
 def draw_seconds(precision: str) -> float:
     """Seconds to draw one (normal, row word) pair with the kernels' generator, on one core."""
     lanes, fills = 16, 2000
-    words, squares = np.empty((4, 8 * lanes), np.uint64), np.empty(8 * lanes, precision)
+    words = np.empty((4, 8 * lanes), np.uint64)
     normals = np.empty((2, 8 * lanes), precision)
     key = np.array(streams.key(0), np.uint64)
-    rate = best_rate(lambda: _draw(key, np.arange(lanes), fills, words, squares, normals), 2.0 * 8 * lanes * fills)
+    rate = best_rate(lambda: _draw(key, np.arange(lanes), fills, words, normals), 2.0 * 8 * lanes * fills)
     return 1 / rate
 
 

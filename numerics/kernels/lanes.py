@@ -17,12 +17,12 @@ from numba.extending import intrinsic, models, overload, register_model
 LINE = 64  # bytes
 _INT = ir.IntType(32)
 
-#: bits from which those of a positive x are taken to have those of about 1/x (12 %), by the type's size
-_INVERSE = {64: 0x7FDE623822FC16E6, 32: 0x7EF311C7}
+#: bits from which half of those of a positive x are taken to have those of about 1/sqrt x (3.5 %), by the type's size
+_INVERSE_ROOT = {64: 0x5FE6EB50C7B537A9, 32: 0x5F375A86}
 
 
 class Line(types.Type):
-    """8 float64 or 16 float32."""
+    """8 float64 or uint64, or 16 float32."""
 
     def __init__(self, dtype):
         self.dtype, self.count = dtype, LINE * 8 // dtype.bitwidth
@@ -36,7 +36,7 @@ class _LineModel(models.PrimitiveModel):
 
 
 def _element(dtype):
-    return ir.DoubleType() if dtype == types.float64 else ir.FloatType()
+    return {types.float64: ir.DoubleType(), types.float32: ir.FloatType(), types.uint64: ir.IntType(64)}[dtype]
 
 
 _DOUBLES = Line(types.float64)
@@ -45,27 +45,39 @@ _DOUBLES = Line(types.float64)
 @intrinsic
 def as_bits(typingctx, x):
     """The bits of a float64 or float32, as an unsigned integer of its size."""
-    to = types.uint64 if x == types.float64 else types.uint32
+    to = Line(types.uint64) if isinstance(x, Line) else types.uint64 if x == types.float64 else types.uint32
     return to(x), lambda context, builder, signature, args: builder.bitcast(args[0], context.get_value_type(to))
 
 
 @intrinsic
 def as_float(typingctx, x):
     """The float64 or float32 with these bits."""
-    to = types.float64 if x == types.uint64 else types.float32
+    to = Line(types.float64) if isinstance(x, Line) else types.float64 if x == types.uint64 else types.float32
     return to(x), lambda context, builder, signature, args: builder.bitcast(args[0], context.get_value_type(to))
+
+
+def _whole(context, builder, line, given, value):
+    """A value as a line: a number is rounded to the line's type and repeated."""
+    if isinstance(given, Line):
+        return value
+    vector = context.get_value_type(line)
+    number = context.cast(builder, value, given, line.dtype)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _INT(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_INT, vector.count), [0] * vector.count))
 
 
 @intrinsic
 def fma(typingctx, x, y, z):
-    """x y + z, rounded once: numbers or lines."""
+    """x y + z, rounded once: numbers, or lines among which a number is repeated."""
+    lines = [v for v in (x, y, z) if isinstance(v, Line)]
 
     def codegen(context, builder, signature, args):
-        if isinstance(z, Line):
-            return builder.call(_intrinsic(builder, "fma", args), args)
-        return builder.fma(*args)
+        if not lines:
+            return builder.fma(*args)
+        args = [_whole(context, builder, lines[0], *pair) for pair in zip(signature.args, args, strict=True)]
+        return builder.call(_intrinsic(builder, "fma", args), args)
 
-    return z(z, z, z), codegen
+    return (lines[0] if lines else z)(x if lines else z, y if lines else z, z), codegen
 
 
 def _intrinsic(builder, name, args):
@@ -75,18 +87,22 @@ def _intrinsic(builder, name, args):
 
 
 @intrinsic
-def root(typingctx, x):
-    """Square roots of a line."""
+def _root(typingctx, x):
     return x(x), lambda context, builder, signature, args: builder.call(_intrinsic(builder, "sqrt", args), args)
 
 
+@overload(np.sqrt)
+def _sqrt(x):
+    return (lambda x: _root(x)) if isinstance(x, Line) else None
+
+
 @intrinsic
-def _near_inverse(typingctx, x):
+def _near_inverse_root(typingctx, x):
     def codegen(context, builder, signature, args):
         size = x.dtype.bitwidth
         integers = ir.VectorType(ir.IntType(size), x.count)
-        bits = builder.sub(ir.Constant(integers, [_INVERSE[size]] * x.count), builder.bitcast(args[0], integers))
-        return builder.bitcast(bits, args[0].type)
+        half = builder.lshr(builder.bitcast(args[0], integers), ir.Constant(integers, [1] * x.count))
+        return builder.bitcast(builder.sub(ir.Constant(integers, [_INVERSE_ROOT[size]] * x.count), half), args[0].type)
 
     return x(x), codegen
 
@@ -168,39 +184,52 @@ def put(typingctx, array, index, line):
 def splat(typingctx, like, x):
     """A line of x, of the type of the array like."""
     line = Line(like.dtype)
-
-    def codegen(context, builder, signature, args):
-        vector = context.get_value_type(line)
-        one = builder.insert_element(ir.Constant(vector, ir.Undefined), args[1], _INT(0))
-        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_INT, vector.count), [0] * vector.count))
-
-    return line(like, like.dtype), codegen
+    return line(like, x), lambda context, builder, signature, args: _whole(context, builder, line, x, args[1])
 
 
-def _between_lines(symbol, instruction):
+def _between_lines(symbol, of_floats, of_integers):
     @intrinsic
     def operation(typingctx, x, y):
-        return x(x, x), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
+        line = x if isinstance(x, Line) else y
+
+        def codegen(context, builder, signature, args):
+            x, y = (_whole(context, builder, line, *pair) for pair in zip(signature.args, args, strict=True))
+            return getattr(builder, of_integers if line.dtype == types.uint64 else of_floats)(x, y)
+
+        return line(x, y), codegen
 
     @overload(symbol)
     def _(x, y):
-        return (lambda x, y: operation(x, y)) if isinstance(x, Line) and x == y else None
+        lines = {value for value in (x, y) if isinstance(value, Line)}
+        known = len(lines) == 1 and (of_integers if lines == {Line(types.uint64)} else of_floats)
+        return (lambda x, y: operation(x, y)) if known else None
 
 
-for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
-    _between_lines(_symbol, _instruction)
+for _symbol, *_instructions in (
+    (operator.add, "fadd", "add"),
+    (operator.sub, "fsub", "sub"),
+    (operator.mul, "fmul", "mul"),
+    (operator.truediv, "fdiv", None),
+    (operator.and_, None, "and_"),
+    (operator.or_, None, "or_"),
+    (operator.xor, None, "xor"),
+    (operator.lshift, None, "shl"),
+    (operator.rshift, None, "lshr"),
+):
+    _between_lines(_symbol, *_instructions)
 
 
 @njit(nogil=True, error_model="numpy")
-def inverse(x, two):
-    """1/x for a line of positive numbers to an ulp or two, by Newton's iteration; two = 2.0 in a line.
+def inverse_root(x):
+    """1/sqrt x for a line of positive numbers to an ulp or two.
 
-    Free of the processor's divider, which square roots keep busy.
+    Two steps of fourth order take an error of 3.5 % to 6e-6 and to rounding, without the processor's divider, which
+    would take longer.
     """
-    minus = two - two - x
-    y = _near_inverse(x)
-    for _ in range(4):
-        y = y * fma(minus, y, two)
+    y = _near_inverse_root(x)
+    for _ in range(2):
+        e = fma(x * y, y, -1.0)
+        y = fma(y * e, fma(e, fma(e, -0.3125, 0.375), -0.5), y)
     return y
 
 

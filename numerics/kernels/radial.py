@@ -32,7 +32,7 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
     |u|^2 passes limit stops and becomes NaN.
     """
     n = y.size
-    window, words, scratch, normals = workspace(1)
+    window, words, normals = workspace(1)
     rows, weights = np.zeros(batch, np.int64), np.zeros(batch)
     for i in range(states.shape[0]):
         u = states[i]
@@ -57,7 +57,7 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                 t = (first_step + k) * batch + b
                 j = (t >> 1) - window[0]
                 if j < 0 or j >= BLOCKS:
-                    refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
+                    refill(t, 0, key, purpose, replicas[i], window, words, normals)
                     j = 0
                 row = row_index(words[0, 2 + (t & 1), j], n)
                 score = dot(X[row], u)

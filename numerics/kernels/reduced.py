@@ -100,15 +100,13 @@ def drop_diverged(group, width, limit, s, q, nu):
 @njit(nogil=True, error_model="numpy", forceinline=True)
 def add_four(s, width, keep, rows, picks, at, weights, lane):
     """s = keep s - w row for the lanes lane, ..., lane + 3, each with its keep, weight w and row."""
-    real, column = s.dtype.type, 0
-    keep_0, keep_1 = splat(s, real(keep[lane])), splat(s, real(keep[lane + 1]))
-    keep_2, keep_3 = splat(s, real(keep[lane + 2])), splat(s, real(keep[lane + 3]))
-    w_0, w_1 = splat(s, real(-weights[lane])), splat(s, real(-weights[lane + 1]))
-    w_2, w_3 = splat(s, real(-weights[lane + 2])), splat(s, real(-weights[lane + 3]))
+    keep_0, keep_1, keep_2, keep_3 = keep[lane], keep[lane + 1], keep[lane + 2], keep[lane + 3]
+    w_0, w_1, w_2, w_3 = -weights[lane], -weights[lane + 1], -weights[lane + 2], -weights[lane + 3]
     row_0, row_1 = picks[at + lane] * width, picks[at + lane + 1] * width
     row_2, row_3 = picks[at + lane + 2] * width, picks[at + lane + 3] * width
     s_0 = lane * width
     s_1, s_2, s_3 = s_0 + width, s_0 + 2 * width, s_0 + 3 * width
+    column = 0
     while column < width:
         put(s, s_0 + column, fma(w_0, get(rows, row_0 + column), keep_0 * get(s, s_0 + column)))
         put(s, s_1 + column, fma(w_1, get(rows, row_1 + column), keep_1 * get(s, s_1 + column)))
@@ -120,8 +118,8 @@ def add_four(s, width, keep, rows, picks, at, weights, lane):
 @njit(nogil=True, error_model="numpy", forceinline=True)
 def add_rows(s, base, width, keep, rows, picks, weights, lane, batch, lanes):
     """s[base : base + width] = keep s - sum_b w_b row_b, row and weight at ``lane + b lanes`` of picks and weights."""
-    real, line, column = s.dtype.type, line_of(s), 0
-    first, w = picks[lane] * width, splat(s, real(-weights[lane]))
+    line, column = line_of(s), 0
+    first, w = picks[lane] * width, -weights[lane]
     while column + 4 * line <= width:  # sums of four lines in registers
         at, start = base + column, first + column
         s_0 = fma(w, get(rows, start), keep * get(s, at))
@@ -130,7 +128,7 @@ def add_rows(s, base, width, keep, rows, picks, weights, lane, batch, lanes):
         s_3 = fma(w, get(rows, start + 3 * line), keep * get(s, at + 3 * line))
         b = lane + lanes
         while b < batch * lanes:
-            minus, start = splat(s, real(-weights[b])), picks[b] * width + column
+            minus, start = -weights[b], picks[b] * width + column
             s_0, s_1 = fma(minus, get(rows, start), s_0), fma(minus, get(rows, start + line), s_1)
             s_2, s_3 = fma(minus, get(rows, start + 2 * line), s_2), fma(minus, get(rows, start + 3 * line), s_3)
             b += lanes
@@ -142,16 +140,16 @@ def add_rows(s, base, width, keep, rows, picks, weights, lane, batch, lanes):
     while column < width:
         s_0, b = fma(w, get(rows, first + column), keep * get(s, base + column)), lane + lanes
         while b < batch * lanes:
-            s_0 = fma(splat(s, real(-weights[b])), get(rows, picks[b] * width + column), s_0)
+            s_0 = fma(-weights[b], get(rows, picks[b] * width + column), s_0)
             b += lanes
         put(s, base + column, s_0)
         column += line
 
 
 @njit(nogil=True, error_model="numpy")
-def refill(window, n, key, purpose, columns, words, squares, normals, drawn):
+def refill(window, n, key, purpose, columns, words, normals, drawn):
     """The normals of DRAWS blocks from window on, and in drawn ``(2 m,)`` the rows that go with them."""
-    fill_lanes(key, purpose, columns, window, words, squares, normals)
+    fill_lanes(key, purpose, columns, window, words, normals)
     row_words = words.reshape(words.size)[drawn.size :]
     for i in range(drawn.size):
         drawn[i] = row_index(row_words[i], n)
@@ -163,6 +161,14 @@ def place(sample, window, lanes):
     return (sample & 1) * DRAWS * lanes + ((sample >> 1) - window) * lanes
 
 
+@njit(nogil=True, error_model="numpy", forceinline=True)
+def look(s, width, level, labels, sigma, rate, xi, drawn, at, g):
+    """Of the rows drawn by eight lanes from g on: the scores, the gains, and rate times the noisy residuals."""
+    score, level_g = pick(s, g * width, width, drawn, at + g), get(level, g)
+    label = fma(sigma, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
+    return score, level_g, rate * (level_g * score - label)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, first_step):
     """Advance states ``(R, n + 2)`` in place by len(etas) steps, the first of them number first_step.
@@ -172,7 +178,6 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     stay float64.
     """
     n = y.size
-    real = gram.dtype.type
     width = padded(n, line_of(gram))
     lanes = lanes_for(states.shape[0], width * gram.itemsize)
     rows, s = aligned(gram, n * width), aligned(gram, lanes * width)
@@ -186,10 +191,9 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
     shrink, change, keep = aligned(etas, lanes), aligned(etas, lanes), aligned(etas, lanes)
     picks, weights = np.empty(batch * lanes, np.int64), aligned(etas, batch * lanes)
     size, stream = DRAWS * lanes, np.empty(lanes, np.int64)
-    words, squares = np.empty((4, size), np.uint64), np.empty(size, gram.dtype)
+    words = np.empty((4, size), np.uint64)
     xi, drawn = aligned(gram, 2 * size), np.empty(2 * size, np.int64)
     normals = xi.reshape((2, size))
-    zero, one, noise = splat(etas, 0.0), splat(etas, 1.0), splat(etas, sigma)
     for first in range(0, states.shape[0], lanes):
         group = states[first : first + lanes]
         load(group, replicas[first : first + lanes], width, limit, s, q, nu, stream)
@@ -198,42 +202,38 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
         for k in range(etas.size):
             if not within(q, limit) and not drop_diverged(group, width, limit, s, q, nu):
                 break
-            rate = splat(etas, etas[k] / batch)
+            rate = etas[k] / batch
             for g in range(lanes):
                 level[g], slope[g] = gain(q[g]), gain_slope(q[g])
             if batch == 1:
                 t = first_step + k
                 if not 0 <= (t >> 1) - window < DRAWS:
                     window = t >> 1
-                    refill(window, n, key, purpose, columns, words, squares, normals, drawn)
+                    refill(window, n, key, purpose, columns, words, normals, drawn)
                 at = place(t, window, lanes)
                 for g in range(0, lanes, EIGHT):
-                    score, level_g, q_g = pick(s, g * width, width, drawn, at + g), get(level, g), get(q, g)
-                    label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
-                    error = rate * (level_g * score - label)
-                    weight, keep_g = level_g * error, one - get(slope, g) * (error * score)
+                    score, level_g, error = look(s, width, level, labels, sigma, rate, xi, drawn, at, g)
+                    weight, keep_g = level_g * error, 1.0 - get(slope, g) * (error * score)
                     put(weights, g, weight)
                     put(keep, g, keep_g)
                     twice = keep_g * score + keep_g * score
                     total = weight * (twice - weight * pick(diagonal, 0, 0, drawn, at + g))
-                    put(q, g, keep_g * keep_g * q_g - total)
+                    put(q, g, keep_g * keep_g * get(q, g) - total)
                     put(nu, g, keep_g * get(nu, g))
                 for g in range(0, lanes, 4):
                     add_four(s, width, keep, rows, drawn, at, weights, g)
                 continue
             for g in range(0, lanes, EIGHT):
-                put(shrink, g, zero)
-                put(change, g, zero)
+                put(shrink, g, splat(etas, 0.0))
+                put(change, g, splat(etas, 0.0))
             for b in range(batch):
                 t = (first_step + k) * batch + b
                 if not 0 <= (t >> 1) - window < DRAWS:
                     window = t >> 1
-                    refill(window, n, key, purpose, columns, words, squares, normals, drawn)
+                    refill(window, n, key, purpose, columns, words, normals, drawn)
                 at = place(t, window, lanes)
                 for g in range(0, lanes, EIGHT):
-                    score, level_g = pick(s, g * width, width, drawn, at + g), get(level, g)
-                    label = fma(noise, get_doubles(xi, at + g), pick(labels, 0, 0, drawn, at + g))
-                    error = rate * (level_g * score - label)
+                    score, level_g, error = look(s, width, level, labels, sigma, rate, xi, drawn, at, g)
                     weight = level_g * error
                     put(weights, b * lanes + g, weight)
                     put(shrink, g, fma(error, score, get(shrink, g)))
@@ -241,9 +241,9 @@ def advance(states, replicas, gram, y, etas, batch, sigma, limit, key, purpose, 
                 for g in range(lanes):
                     picks[b * lanes + g] = drawn[at + g]
             for g in range(0, lanes, EIGHT):
-                put(keep, g, one - get(slope, g) * get(shrink, g))
+                put(keep, g, 1.0 - get(slope, g) * get(shrink, g))
             for g in range(lanes):
-                add_rows(s, g * width, width, splat(s, real(keep[g])), rows, picks, weights, g, batch, lanes)
+                add_rows(s, g * width, width, keep[g], rows, picks, weights, g, batch, lanes)
             # |v|^2 = sum_b weight_b (X v)_b for the batch's step v, with X v = keep s_old - s_new
             for g in range(0, lanes, EIGHT):
                 keep_g = get(keep, g)

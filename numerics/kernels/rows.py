@@ -27,19 +27,18 @@ _LOW, _SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def buffers():
-    """window ``(1,)``, words ``(4, CHUNK)``, scratch and normals ``(2, CHUNK)`` of one stream, holding nothing yet."""
-    shape = (2, CHUNK)
-    return np.full(1, EMPTY), np.empty((4, CHUNK), np.uint64), np.empty(shape), np.empty(shape)
+    """window ``(1,)``, words ``(4, CHUNK)`` and normals ``(2, CHUNK)`` of one stream, holding nothing yet."""
+    return np.full(1, EMPTY), np.empty((4, CHUNK), np.uint64), np.empty((2, CHUNK))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def locate(block, stream, key, purpose, replica):
     """The column of a block in the buffers of a stream with normals, drawn if it is not there."""
-    window, words, scratch, normals = stream
+    window, words, normals = stream
     j = block - window[0]
     if j < 0 or j >= CHUNK:
         window[0] = block
-        fill(key[0], key[1], purpose, replica, block, words, scratch, normals)
+        fill(key[0], key[1], purpose, replica, block, words, normals)
         j = 0
     return j
 
@@ -47,7 +46,7 @@ def locate(block, stream, key, purpose, replica):
 @njit(cache=True, nogil=True, error_model="numpy")
 def word(number, stream, key, purpose, replica):
     """32-bit word of this number in a stream of bare words, four to a block."""
-    window, words, _, _ = stream
+    window, words, _ = stream
     j = (number >> 2) - window[0]
     if j < 0 or j >= CHUNK:
         window[0] = number >> 2

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from numerics.kernels.linear import add, dot
-from numerics.streams import BLOCKS, NOTHING, fill_normals
+from numerics.streams import BLOCKS, NOTHING, fill
 
 # isort: split
 # BEGIN FORMULAS: radial, replaced by numerics.specialise
@@ -54,7 +54,7 @@ def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, 
     e^T/n^2.
     """
     n, size = y.size, states.shape[1]
-    words, scratch, normals = np.empty((4, BLOCKS), np.uint64), np.empty((2, BLOCKS)), np.empty((4, BLOCKS))
+    words, normals = np.empty((4, BLOCKS), np.uint64), np.empty((4, BLOCKS))
     normal, rows, planes, sizes = np.empty(n), np.empty((4, n)), np.empty((4, X.shape[1])), np.empty((4, size))
     for i in range(states.shape[0]):
         u = states[i]
@@ -67,6 +67,6 @@ def advance(states, replicas, X, y, times, eta, corrected, batch, sigma, limit, 
                 t = (first_step + k) * n + b
                 if not 0 <= (t >> 2) - window < BLOCKS:
                     window = t >> 2
-                    fill_normals(key[0], key[1], purpose, replicas[i], window, words, scratch, normals)
+                    fill(key[0], key[1], purpose, replicas[i], window, words, normals)
                 normal[b] = normals[t & 3, (t >> 2) - window]
             step(u, X, y, times[k], eta, corrected, batch, sigma, normal, rows, planes, sizes)

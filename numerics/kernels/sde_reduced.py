@@ -8,7 +8,7 @@ by side in two lines, lane g of row i at i lanes + g.
 import numpy as np
 from numba import njit
 
-from numerics.kernels.lanes import aligned, fma, get, inverse, line_of, put, root, splat
+from numerics.kernels.lanes import aligned, fma, get, inverse_root, line_of, put, splat
 from numerics.streams import NOTHING, fill_lanes, side_by_side
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
@@ -71,21 +71,20 @@ def spread(s, y, level, sigma, xi, start, rows, c, share, along):
 
     Adds |v|^2 to share and v . xi to along, v_i = e_i / (n a_i), a_i^2 = (e_i^2 + sigma^2) / n, by lanes.
     """
-    n, lanes, line, real = y.size, share.size, line_of(s), s.dtype.type
-    part, two, tiny = splat(s, real(1.0 / n)), splat(s, real(2.0)), real(1e-300 if s.itemsize == 8 else 1e-37)
-    least = splat(s, real(sigma * sigma / n) + tiny)
+    n, lanes = y.size, share.size
+    least = sigma * sigma / n + (1e-300 if s.itemsize == 8 else 1e-37)
     quarter = xi.size // 4
-    for g in range(0, lanes, line):
+    for g in range(0, lanes, line_of(s)):
         level_g, share_g, along_g = get(level, g), get(share, g), get(along, g)
         for i in range(rows[0], rows[1]):
             t = start + i
-            e = fma(level_g, get(s, i * lanes + g), splat(s, -y[i]))
-            f = e * part
+            e = fma(level_g, get(s, i * lanes + g), -y[i])
+            f = e * (1.0 / n)
             square = fma(e, f, least)
-            noise = root(square) * get(xi, (t & 3) * quarter + (t >> 2) * lanes + g)
-            v = f * inverse(square, two)  # over a_i, as noise is times a_i
-            share_g, along_g = fma(v, f, share_g), fma(v, noise, along_g)
-            put(c, i * lanes + g, noise)
+            over_a = inverse_root(square)
+            v, normal = f * over_a, get(xi, (t & 3) * quarter + (t >> 2) * lanes + g)
+            share_g, along_g = fma(v, v, share_g), fma(v, normal, along_g)
+            put(c, i * lanes + g, square * over_a * normal)
         put(share, g, share_g)
         put(along, g, along_g)
 
@@ -93,14 +92,12 @@ def spread(s, y, level, sigma, xi, start, rows, c, share, along):
 @njit(nogil=True, error_model="numpy")
 def weigh(s, y, level, scale, along, h, product):
     """h_i = scale h_i - along e_i / n in place, product = h . s, by lanes."""
-    n, lanes, line, real = y.size, along.size, line_of(s), s.dtype.type
-    factor, part = splat(s, real(scale)), splat(s, real(1.0 / n))
-    for g in range(0, lanes, line):
-        level_g, along_g, total = get(level, g), get(along, g) * part, splat(s, real(0.0))
+    n, lanes = y.size, along.size
+    for g in range(0, lanes, line_of(s)):
+        level_g, along_g, total = get(level, g), get(along, g) * (1.0 / n), splat(s, 0.0)
         for i in range(n):
             score = get(s, i * lanes + g)
-            e = fma(level_g, score, splat(s, -y[i]))
-            weight = factor * get(h, i * lanes + g) - along_g * e
+            weight = get(h, i * lanes + g) * scale - along_g * fma(level_g, score, -y[i])
             put(h, i * lanes + g, weight)
             total = fma(weight, score, total)
         put(product, g, total)
@@ -117,23 +114,18 @@ def moved(s, h, at, slope, level, image, square):
 def move(s, h, matrix, slope, level, square):
     """s = slope s + level (matrix h) and square = h . (matrix h), by lanes; matrix ``(n n,)``, symmetric."""
     lanes, line = square.size, line_of(s)
-    n = s.size // lanes
-    zero = splat(s, s.dtype.type(0.0))
+    n, zero = s.size // lanes, splat(s, 0.0)
     level_0, level_1, slope_0, slope_1 = get(level, 0), get(level, line), get(slope, 0), get(slope, line)
     square_0, square_1 = zero, zero
     row = 0
     while row + 4 <= n:  # four rows and two lines: eight sums, and two loads for them
         a_0, a_1, b_0, b_1, c_0, c_1, d_0, d_1 = zero, zero, zero, zero, zero, zero, zero, zero
         for j in range(n):
-            h_0, h_1 = get(h, j * lanes), get(h, j * lanes + line)
-            entry = splat(s, matrix[row * n + j])
-            a_0, a_1 = fma(entry, h_0, a_0), fma(entry, h_1, a_1)
-            entry = splat(s, matrix[(row + 1) * n + j])
-            b_0, b_1 = fma(entry, h_0, b_0), fma(entry, h_1, b_1)
-            entry = splat(s, matrix[(row + 2) * n + j])
-            c_0, c_1 = fma(entry, h_0, c_0), fma(entry, h_1, c_1)
-            entry = splat(s, matrix[(row + 3) * n + j])
-            d_0, d_1 = fma(entry, h_0, d_0), fma(entry, h_1, d_1)
+            h_0, h_1, at = get(h, j * lanes), get(h, j * lanes + line), row * n + j
+            a_0, a_1 = fma(matrix[at], h_0, a_0), fma(matrix[at], h_1, a_1)
+            b_0, b_1 = fma(matrix[at + n], h_0, b_0), fma(matrix[at + n], h_1, b_1)
+            c_0, c_1 = fma(matrix[at + 2 * n], h_0, c_0), fma(matrix[at + 2 * n], h_1, c_1)
+            d_0, d_1 = fma(matrix[at + 3 * n], h_0, d_0), fma(matrix[at + 3 * n], h_1, d_1)
         for image_0, image_1 in ((a_0, a_1), (b_0, b_1), (c_0, c_1), (d_0, d_1)):
             at = row * lanes
             square_0 = moved(s, h, at, slope_0, level_0, image_0, square_0)
@@ -144,10 +136,8 @@ def move(s, h, matrix, slope, level, square):
         a_0, a_1, b_0, b_1 = zero, zero, zero, zero
         for j in range(n):
             h_0, h_1 = get(h, j * lanes), get(h, j * lanes + line)
-            entry = splat(s, matrix[row * n + j])
-            a_0, a_1 = fma(entry, h_0, a_0), fma(entry, h_1, a_1)
-            entry = splat(s, matrix[beside * n + j])
-            b_0, b_1 = fma(entry, h_0, b_0), fma(entry, h_1, b_1)
+            a_0, a_1 = fma(matrix[row * n + j], h_0, a_0), fma(matrix[row * n + j], h_1, a_1)
+            b_0, b_1 = fma(matrix[beside * n + j], h_0, b_0), fma(matrix[beside * n + j], h_1, b_1)
         square_0 = moved(s, h, row * lanes, slope_0, level_0, a_0, square_0)
         square_1 = moved(s, h, row * lanes + line, slope_1, level_1, a_1, square_1)
         if beside > row:
@@ -172,7 +162,7 @@ def advance(states, replicas, gram, y, times, eta, batch, sigma, limit, key, pur
     along, product, square = aligned(gram, lanes), aligned(gram, lanes), aligned(gram, lanes)
     q, nu, gain_of, slope_of = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     stream = np.zeros(lanes, np.int64)
-    words, squares = np.empty((4, DRAWS * lanes), np.uint64), np.empty(DRAWS * lanes, gram.dtype)
+    words = np.empty((4, DRAWS * lanes), np.uint64)
     xi = aligned(gram, 4 * DRAWS * lanes)
     normals = xi.reshape((4, DRAWS * lanes))
     for first in range(0, states.shape[0], lanes):
@@ -195,7 +185,7 @@ def advance(states, replicas, gram, y, times, eta, batch, sigma, limit, key, pur
             while i < n:
                 if not 0 <= ((begin + i) >> 2) - window < DRAWS:
                     window = (begin + i) >> 2
-                    fill_lanes(key, purpose, columns, window, words, squares, normals)
+                    fill_lanes(key, purpose, columns, window, words, normals)
                 stop = min(n, 4 * (window + DRAWS) - begin)
                 spread(s, labels, level, sigma, xi, begin - 4 * window, (i, stop), h, share, along)
                 i = stop

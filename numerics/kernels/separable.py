@@ -126,7 +126,7 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
     |F(u)_j| beyond limit stops and becomes NaN. A step waits until the next one's row is known.
     """
     n, d = y.size, X.shape[1]
-    window, words, scratch, normals = workspace(1)
+    window, words, normals = workspace(1)
     w, v = np.empty(d), np.zeros(d)
     for i in range(states.shape[0]):
         last, weight, inside = 0, 0.0, True
@@ -137,7 +137,7 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
                 t = (first_step + k) * batch + b
                 j = (t >> 1) - window[0]
                 if j < 0 or j >= BLOCKS:
-                    refill(t, 0, key, purpose, replicas[i], window, words, scratch, normals)
+                    refill(t, 0, key, purpose, replicas[i], window, words, normals)
                     j = 0
                 row = row_index(words[0, 2 + (t & 1), j], n)
                 if b > 0:

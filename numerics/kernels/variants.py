@@ -83,7 +83,7 @@ def advance(
             v[:] = 0.0
             for b in range(batch):
                 j = locate(step * batch + b, labels, key, purpose, replica)
-                words, normals = labels[1], labels[3]
+                words, normals = labels[1], labels[2]
                 if sampling == EPOCHS:
                     row = order[(step % epoch_steps) * batch + b]
                 elif sampling == WITHOUT_REPLACEMENT:
@@ -109,7 +109,7 @@ def advance(
             for a in range(size):
                 if isotropic > 0.0:
                     j = locate((step * size + a) >> 1, normal, key, ISOTROPIC, replica)
-                    force[a] += isotropic * normal[3][(step * size + a) & 1, j]
+                    force[a] += isotropic * normal[2][(step * size + a) & 1, j]
                 p[a] = momentum * p[a] + force[a]
             for a in range(size):
                 u[a] -= etas[k] * (p[a] + decay * u[a])

@@ -79,9 +79,9 @@ def lanes(dtype, count=131_072, replicas=8, each=2):
     """Normals ``(replicas, count)``, each to a block, as kernels draw them, streams side by side, and the words."""
     blocks = count // each
     width = blocks * replicas
-    words, squares, normals = np.empty((4, width), np.uint64), np.empty(width, dtype), np.empty((each, width), dtype)
+    words, normals = np.empty((4, width), np.uint64), np.empty((each, width), dtype)
     columns = streams.side_by_side(np.arange(replicas), blocks)
-    streams.fill_lanes(np.array([11, 0], np.uint64), 0, columns, 5, words, squares, normals)
+    streams.fill_lanes(np.array([11, 0], np.uint64), 0, columns, 5, words, normals)
     by_lane = normals.reshape(each, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
     return by_lane, words[2:].reshape(2, -1, replicas).transpose(2, 1, 0).reshape(replicas, -1)
 

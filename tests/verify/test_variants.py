@@ -138,7 +138,7 @@ def test_label_noise_has_the_moments_of_its_name(kind: str, fourth: float) -> No
     draws = []
     for number in range(100_000):
         j = rows.locate(number, stream, key, 0, 0)
-        draws.append(rows.label_noise(LABEL_NOISE[kind], 10.0, stream[1], stream[3], j))
+        draws.append(rows.label_noise(LABEL_NOISE[kind], 10.0, stream[1], stream[2], j))
     x = np.array(draws)
     for power, want in ((1, 0.0), (2, 1.0), (4, fourth)):
         sem = max(float(np.std(x**power)) / np.sqrt(x.size), 1e-12)
