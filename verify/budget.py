@@ -49,15 +49,15 @@ def sequential(
 
     ``p_value(stage, size)`` tests on a fresh sample of the given size. A stage fails at p <= beta, passes at p >
     beta + gamma, and otherwise goes on, from the second stage with ``growth`` times the sample: a clear case costs
-    one small sample, and the power is that of several large ones. Source: Gandy, Scott 2020 (arXiv 2001.06465),
-    Algorithm 2.
+    one small sample, and the power is that of several large ones. A p-value that is no number fails. Source: Gandy,
+    Scott 2020 (arXiv 2001.06465), Algorithm 2.
     """
     beta = level / stages
     gamma = beta ** (1 / stages)
     p_values: list[float] = []
     for stage in range(stages):
         p_values.append(p_value(stage, size if stage == 0 else size * growth))
-        if p_values[-1] <= beta:
+        if not p_values[-1] > beta:
             return Outcome(False, tuple(p_values))
         if p_values[-1] > gamma + beta:
             break
@@ -66,9 +66,21 @@ def sequential(
 
 
 def two_sided(z: Sequence[float] | np.ndarray, replicas: int) -> float:
-    """p-value of the largest of several |z| with estimated standard errors, Bonferroni over them."""
+    """p-value of the largest of several |z| with estimated standard errors, Bonferroni over them; 0 if one is NaN."""
     z = np.abs(np.asarray(z, float))
+    if np.isnan(z).any():  # a mean that is no number agrees with nothing
+        return 0.0
     return float(min(1.0, 2 * z.size * t.sf(z.max(initial=0.0), replicas - 1)))
+
+
+def of_means(values: np.ndarray, wanted: np.ndarray | float, *, rounding: float = 0.0) -> float:
+    """p-value of the means of independent replicas' values ``(..., R)`` against those wanted.
+
+    0 where a replica diverged. A standard error counts as ``rounding`` at least: for values without scatter.
+    """
+    replicas = values.shape[-1]
+    sem = np.maximum(np.std(values, axis=-1, ddof=1) / np.sqrt(replicas), max(rounding, np.finfo(float).tiny))
+    return two_sided(np.ravel((values.mean(axis=-1) - wanted) / sem), replicas)
 
 
 def replicas_for(resolution: float, pilot_deviation: float, budget: Budget, *, least: int, most: int) -> int:

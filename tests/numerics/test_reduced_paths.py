@@ -39,7 +39,7 @@ def largest_gap(problem, small, large):
     scores, squares = large @ problem.X.T, np.sum(large**2, axis=1)
     n = problem.n
     gap = np.abs(small[:, :n] - scores).max() / np.abs(scores).max()
-    return max(gap, np.abs(small[:, n] / squares - 1).max())
+    return np.max([gap, np.abs(small[:, n] / squares - 1).max()])  # NaN if one is
 
 
 @BATCHES

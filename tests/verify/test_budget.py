@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, ttest_1samp
 
 from numerics.start import generator
-from verify.budget import Budget, replicas_for, sequential, two_sided
+from verify.budget import Budget, of_means, replicas_for, sequential, two_sided
 from verify.orders import order
 
 
@@ -40,6 +40,28 @@ def test_sequential_test_is_cheap_for_clear_cases_and_finds_a_wrong_mean() -> No
     assert np.mean(sizes) < 400
     wrong = [sequential(lambda i, n: p_value(i, n, 0.4), level=1e-5, size=200).passed for _ in range(50)]
     assert not any(wrong)
+
+
+def test_what_is_no_number_agrees_with_nothing() -> None:
+    """A diverged replica, or a simulator that returns NaN, must not pass for want of a comparison that is true."""
+    assert not sequential(lambda *_: float("nan"), level=1e-5, size=10).passed
+    assert two_sided([0.1, float("nan"), 0.2], 100) == 0.0
+    values = generator(3, "means").standard_normal((4, 300))
+    assert of_means(values, 0.0) > 1e-3
+    values[2, 17] = np.nan
+    assert of_means(values, 0.0) == 0.0
+
+
+def test_the_p_value_of_means_is_that_of_students_test() -> None:
+    values = generator(4, "means").standard_normal(200) + 0.2
+    assert of_means(values, 0.0) == pytest.approx(ttest_1samp(values, 0.0).pvalue, rel=1e-9)
+    assert of_means(np.vstack([values, values]), 0.0) == pytest.approx(2 * of_means(values, 0.0), rel=1e-9)
+
+
+def test_values_without_scatter_agree_to_rounding() -> None:
+    assert of_means(np.full((2, 50), 1 + 1e-13), 1.0, rounding=1e-12) > 0.5
+    assert of_means(np.full((2, 50), 1 + 1e-10), 1.0, rounding=1e-12) < 1e-9
+    assert of_means(np.full((2, 50), 1.0), 1.0) == 1.0
 
 
 def test_replicas_are_planned_so_that_the_interval_is_half_the_resolution() -> None:

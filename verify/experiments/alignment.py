@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from numerics import sgd, start
-from numerics.check import Check, Margin, mean_and_sem
+from numerics.check import Check, Margin
 from numerics.schedule import Constant, StepDecay
-from verify.budget import Budget, replicas_for, sequential, two_sided
+from verify.budget import Budget, of_means, replicas_for, sequential
 from verify.case import Case, Setup
 from verify.experiment import Control, Domain, Experiment, exact, sampled
 from verify.experiments.common import THREADS, measured_model, slowest_rate
@@ -136,8 +136,7 @@ def independent_start(setup: Setup, budget: Budget) -> list[Check]:
         seeds = range(10_000 * (stage + 1), 10_000 * (stage + 1) + size)
         directions = np.array([start.null_direction(setup.problem, seed + 2**20 * setup.seed) for seed in seeds])
         samples.append(np.maximum(0.0, directions @ null) ** 2)
-        mean, sem = mean_and_sem(samples[-1])
-        return two_sided([(mean - bound / 2) / sem], size)
+        return of_means(samples[-1], bound / 2)
 
     outcome = sequential(p_value, level=budget.level, size=400)
     facts = setup.situation(relaxation=_RELAXED)

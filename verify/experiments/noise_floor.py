@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from numerics import sgd, streams
-from numerics.check import Check, Margin, mean_and_sem
+from numerics.check import Check, Margin
 from numerics.noise_floor import Fluctuations, floor_small_eta
 from numerics.schedule import Constant
 from verify import oracle
-from verify.budget import Budget, sequential, two_sided
+from verify.budget import Budget, of_means, sequential, two_sided
 from verify.case import Case, Setup
 from verify.experiment import Control, Domain, Experiment, exact, sampled
 from verify.experiments.common import THREADS, first_order, slowest_rate
@@ -78,8 +78,7 @@ def linear(setup: Setup, budget: Budget) -> list[Check]:
 
     def p_value(stage: int, size: int) -> float:
         values.append(_quadratic(flat, size, seed=flat.seed + 1000 * (stage + 1)))
-        mean, sem = mean_and_sem(values[-1])
-        return two_sided((mean - pairs(C)) / sem, size)
+        return of_means(values[-1], pairs(C))
 
     outcome = sequential(p_value, level=budget.level, size=1024)
     trace = values[-1][: flat.problem.n].sum(axis=0) / np.trace(C)

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from numerics import sgd
-from numerics.check import Check, Margin, mean_and_sem
+from numerics.check import Check, Margin
 from numerics.dynamics import EulerMaruyama, WeakSecondOrder, compact
 from numerics.moments import SdeMoments
 from numerics.ray_law import RayLaw
@@ -17,7 +17,7 @@ from numerics.schedule import Constant
 from numerics.sde_law import sde_moment, sgd_moment
 from numerics.specialise import specialise
 from verify import oracle
-from verify.budget import Budget, sequential, two_sided
+from verify.budget import Budget, of_means, sequential
 from verify.case import Case, Setup
 from verify.experiment import Control, Domain, Experiment, exact, sampled
 from verify.experiments.common import THREADS
@@ -145,8 +145,7 @@ def step_covariance(setup: Setup, budget: Budget) -> list[Check]:
         seeded = replace(flat.noise, seed=flat.seed + 1000 * (stage + 1))
         sgd.simulate(model, states, Constant(flat.eta), np.array([0, 1]), noise=seeded, threads=THREADS)
         q = (states @ problem.X.T - problem.y - mean).T
-        found, sem = mean_and_sem(q[i] * q[j])
-        return two_sided((found - noise[i, j]) / sem, size)
+        return of_means(q[i] * q[j], noise[i, j])
 
     outcome = sequential(p_value, level=budget.level, size=4096)
     facts = flat.situation()

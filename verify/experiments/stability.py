@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from numerics import sgd
-from numerics.check import Check, Margin, mean_and_sem
+from numerics.check import Check, Margin
 from numerics.noise_floor import stability_limit
 from numerics.schedule import Constant
 from verify import oracle
-from verify.budget import Budget, sequential, two_sided
+from verify.budget import Budget, of_means, sequential
 from verify.case import Case, Setup
 from verify.experiment import Control, Domain, Experiment, exact
 from verify.experiments.common import THREADS, slowest_rate
@@ -50,8 +50,7 @@ def one_step(setup: Setup, budget: Budget) -> list[Check]:
         return np.asarray(np.concatenate([q.T**2, q.T[i] * q.T[j]]))
 
     def p_value(stage: int, size: int) -> float:
-        mean, sem = mean_and_sem(moments(size, flat.seed + 1000 * (stage + 1)))
-        return two_sided((mean - pairs(want)) / np.maximum(sem, 1e-12 * np.trace(want)), size)
+        return of_means(moments(size, flat.seed + 1000 * (stage + 1)), pairs(want), rounding=1e-12 * np.trace(want))
 
     outcome = sequential(p_value, level=budget.level, size=2048)
     facts = flat.situation()
