@@ -7,7 +7,7 @@ the verdict is a fail; where it straddles the margin's edge the sample is too sm
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Literal
 
@@ -120,6 +120,12 @@ class Check:
             "broken_conditions": list(self.broken),
             "verdict": self.verdict,
         }
+
+
+def of_all_replicas(checks: Sequence[Check], diverged: int) -> list[Check]:
+    """The checks under the condition that no replica diverged: a mean over survivors is that of another ensemble."""
+    held = {"no replica diverged": diverged == 0}
+    return [replace(check, conditions=check.conditions | held) for check in checks]
 
 
 def critical_value(comparisons: int, replicas: int, false_alarm: float = FALSE_ALARM) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numerics.check import Check, critical_value, mean_and_sem, table
+from numerics.check import Check, critical_value, mean_and_sem, of_all_replicas, table
 from numerics.errors import InputError
 from numerics.plotting import letter, new_figure
 from numerics.run.base_system import FloatArray, IntArray, System
@@ -67,7 +67,7 @@ def found(grid: Grid, cell: Cell, observed: Observed, steps: int) -> Found:
         "floor_law": float("nan") if law is None else float(law.floor[-1]),
         "diverged": float(np.mean(~np.isfinite(observed["loss"]))),
     }
-    return Found(cell, values, _check(grid, cell, law, observed, steps, values["diverged"]), observed["rho_slow"])
+    return Found(cell, values, _check(grid, cell, law, observed, steps), observed["rho_slow"])
 
 
 def _law(system: System, steps: IntArray) -> SlowPath | None:
@@ -80,7 +80,7 @@ def _law(system: System, steps: IntArray) -> SlowPath | None:
         return None
 
 
-def _check(grid: Grid, cell: Cell, law: SlowPath | None, observed: Observed, steps: int, diverged: float) -> Check:
+def _check(grid: Grid, cell: Cell, law: SlowPath | None, observed: Observed, steps: int) -> Check:
     """C4 (C3) for this cell; C9 where the law does not exist."""
     if law is None:
         check = stability_check({"loss": observed["loss"][None]})
@@ -88,7 +88,7 @@ def _check(grid: Grid, cell: Cell, law: SlowPath | None, observed: Observed, ste
         critical = critical_value(grid.shape[0] * grid.shape[1], grid.settings.replicas)
         last = {"rho_slow": observed["rho_slow"][None]}
         check = rho_check(cell.system, law, np.array([steps]), last, -1, critical)
-        check = replace(check, conditions=check.conditions | {"no replica diverged": diverged == 0})
+        check = of_all_replicas([check], int(np.sum(~np.isfinite(observed["loss"]))))[0]
     return replace(check, quantity=f"{'rho' if law else 'diverged'} at {grid.text(cell)}")
 
 

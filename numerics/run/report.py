@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics import files
-from numerics.check import Check, Checks, mean_and_sem, table
+from numerics.check import Check, Checks, mean_and_sem, of_all_replicas, table
 from numerics.plotting import style
 from numerics.provenance import origin, provenance
 from numerics.run.settings import Settings
@@ -66,6 +66,9 @@ class Outcome:
     branches: Sequence[Branch] = ()
     curves: dict[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "checks", of_all_replicas(self.checks, self.diverged))
+
     @property
     def settings(self) -> Settings:
         """As given."""
@@ -73,8 +76,9 @@ class Outcome:
 
     @property
     def diverged(self) -> int:
-        """Replicas that left the neighbourhood of the manifold for good."""
-        return int(np.sum(~np.isfinite(self.simulation["loss"][-1])))
+        """Replicas that left the neighbourhood of the manifold for good, after a decay those of a branch."""
+        ends = np.array([self.simulation["loss"][-1], *(branch.final for branch in self.branches)])
+        return int(np.sum(~np.isfinite(ends).all(axis=0)))
 
     def mean(self, name: str) -> tuple[FloatArray, FloatArray]:
         """Mean over replicas and its standard error, each ``(steps,)``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from numerics.check import Check, Margin, critical_value, mean_and_sem
+from numerics.check import Check, Margin, critical_value, mean_and_sem, of_all_replicas
 from numerics.dynamics import Watched, trajectory
 from numerics.predictions import Foreseen, Prediction, foresee
 from numerics.run.simulate_scene import Scene
@@ -29,17 +29,16 @@ _SHARES = (0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A finished run. ``curves`` has the dims (step, replica); prediction is None above the stability limit."""
+    """A finished run. ``curves`` has the dims (step, replica); prediction is None above the stability limit.
+
+    ``diverged``: replicas that left for good.
+    """
 
     scene: Scene
     curves: "xarray.Dataset"
     prediction: Prediction | None
     checks: list[Check]
-
-    @property
-    def diverged(self) -> int:
-        """Replicas that left for good."""
-        return int(np.sum(~np.isfinite(self.curves["loss"].values[-1])))
+    diverged: int
 
 
 def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any]) -> Found:
@@ -65,7 +64,9 @@ def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any
         watched=Watched(dynamics, way.share) if way else None,  # type: ignore[arg-type]
     ).assign_coords(step=("step", steps, {"long_name": "steps of SGD", "units": "step"}))
     curves = scene.relaxed(curves)
-    return Found(scene, curves, prediction, [] if prediction is None else _checks(scene, curves, prediction))
+    diverged = int(np.sum(~np.isfinite(curves["loss"].values[-1])))
+    checks = [] if prediction is None else of_all_replicas(_checks(scene, curves, prediction), diverged)
+    return Found(scene, curves, prediction, checks, diverged)
 
 
 def _checks(scene: Scene, curves: "xarray.Dataset", prediction: Prediction) -> list[Check]:

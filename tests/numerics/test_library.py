@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numerics.errors import InputError
 from numerics.run.library import run
 from numerics.run.phases import run_job
-from numerics.run.report import Outcome
+from numerics.run.report import Branch, Outcome
 
 OPTIONS = {"data": "gaussian", "n": 4, "features": 12, "depth": 2.0, "sigma": 0.05, "replicas": 8, "records": 10}
 
@@ -41,6 +42,20 @@ def test_a_notebook_shows_checks_figure_and_curves_with_units(outcome: Outcome) 
         assert variable.attrs.get("long_name")
         assert "units" in variable.attrs
     assert np.isfinite(outcome.dataset["rho_law"]).all()
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_a_mean_over_survivors_passes_no_check(outcome: Outcome, branch: bool) -> None:
+    assert {check.verdict for check in outcome.checks} >= {"pass"}
+    final = np.array(outcome.simulation["loss"][-1])
+    final[3] = np.nan
+    if branch:
+        found = replace(outcome, branches=[Branch(100, outcome.law, final)])
+    else:
+        found = replace(outcome, simulation=outcome.simulation | {"loss": np.vstack([final, final])})
+    assert found.diverged == 1
+    assert all("no replica diverged" in check.broken for check in found.checks)
+    assert {check.verdict for check in found.checks} == {"outside conditions"}
 
 
 def test_options_are_refused_as_on_the_command_line() -> None:
