@@ -21,6 +21,30 @@ def not_negative(parameter: str, value: Any) -> None:
         raise InputError(parameter, value, "is not a finite number of at least 0", "give one")
 
 
+def kernel(K: Any) -> None:
+    """Raises InputError unless K is a square matrix of finite numbers."""
+    if np.ndim(K) != 2 or K.shape[0] != K.shape[1]:
+        raise InputError("shape of K", np.shape(K), "is not (n, n)", "give the tangent kernel's Gram matrix")
+    if not np.isfinite(K).all():
+        raise InputError("K", "a matrix with infinities or NaN", "is not finite", "look at X and u")
+
+
+def starts(u: npt.ArrayLike, size: int, replicas: int) -> npt.NDArray[np.float64]:
+    """``(R, size)``: u for each replica. Raises InputError unless u is ``(size,)`` and there is a replica."""
+    whole("replicas", replicas)
+    u = np.asarray(u, float)
+    if u.shape != (size,):
+        raise InputError("shape of u", u.shape, f"is not ({size},)", "give one number for each parameter")
+    return np.tile(u, (replicas, 1))
+
+
+def shaped(states: npt.NDArray[np.float64], *shape: int) -> None:
+    """Raises InputError unless each state has this shape: compiled code would read beyond its end."""
+    if states.shape[1:] != shape:
+        rule = f"is not (R, {', '.join(map(str, shape))})"
+        raise InputError("shape of states", states.shape, rule, "let the model's start make them")
+
+
 def in_order(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Step numbers ``(steps,)`` as integers. Raises InputError unless they are whole, from 0 on, and never fall."""
     given = np.asarray(steps)

@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from numerics import inputs
 from numerics.errors import InputError
 from numerics.scalar_search import root
 
@@ -33,13 +34,20 @@ _CG_TOLERANCE = 1e-13
 class Fluctuations:
     """The second moment of the residual under linearised SGD at Gram matrix K, learning rate eta and batch size.
 
-    ``finite`` is the finite-population factor: 1 with replacement, `without_replacement` of n and B without.
+    ``finite`` is the finite-population factor: 1 with replacement, `without_replacement` of n and B without. At
+    eta = 0, where schedules may end, nothing fluctuates. Raises InputError for a K that is not square or not finite, a
+    negative eta, a batch below 1.
     """
 
     K: FloatArray
     eta: float
     batch: int
     finite: float = 1.0
+
+    def __post_init__(self) -> None:
+        inputs.kernel(self.K)
+        inputs.not_negative("eta", self.eta)
+        inputs.whole("batch", self.batch)
 
     @property
     def n(self) -> int:
@@ -92,7 +100,7 @@ class Fluctuations:
     @property
     def stable(self) -> bool:
         """Whether the second moment stays bounded (C9)."""
-        return bool(self.decay.min() > 0 and self.finite * self.feedback_gain < 1)
+        return self.eta == 0 or bool(self.decay.min() > 0 and self.finite * self.feedback_gain < 1)
 
     def _diagonal(self, source: FloatArray) -> FloatArray:
         """c with c = f M c + source."""
@@ -119,6 +127,9 @@ class Fluctuations:
 
         Raises InputError above the stability limit.
         """
+        inputs.not_negative("sigma", sigma)
+        if self.eta == 0:
+            return np.zeros_like(self.K)
         self.require_stable()
         noise = np.full(self.n, sigma**2)
         return self._assemble(
@@ -151,6 +162,8 @@ def floor(K: FloatArray, *, eta: float, batch: int, sigma: float) -> float:
 
 def floor_small_eta(K: FloatArray, *, eta: float, batch: int, sigma: float) -> float:
     """The small-eta limit eta sigma^2 tr H / 4B of the floor, with tr H = tr K / n."""
+    Fluctuations(K, eta, batch)  # what it refuses
+    inputs.not_negative("sigma", sigma)
     return float(eta * sigma**2 * np.trace(K) / (4 * batch * K.shape[0]))
 
 
@@ -170,6 +183,8 @@ def stability_limit(K: FloatArray, *, batch: int, finite: float = 1.0) -> float:
     Every entry of W, hence every eigenvalue of M, grows with eta up to the pole 2n / (lambda_max (1 - f/B)), so the
     limit is the one eta at which f M's largest eigenvalue is 1. Rises with B (Mulayoff, Michaeli 2023).
     """
+    inputs.kernel(K)
+    inputs.whole("batch", batch)
     n, top = K.shape[0], float(np.linalg.eigvalsh(K)[-1])
     unit = float(Fluctuations(K, n / top, 1).feedback_gain * top / n)  # at B = f = 1, M is proportional to eta
     if batch == 1 and finite == 1:

@@ -77,6 +77,8 @@ class RadialLaw:
 
     def state(self, rho: float, eta: float) -> SlowState:
         """Floor and neglected terms at rho. Raises InputError above the stability limit there."""
+        if eta == 0:  # where schedules end: nothing fluctuates
+            return SlowState(floor=0.0, lag=0.0, spread=0.0, neglected_rate=0.0)
         manifold, n = self.manifold, self.manifold.y.size
         K = manifold.kernel(rho)
         fluctuations = Fluctuations(K, eta, self.batch)
@@ -152,6 +154,7 @@ class RadialLaw:
         from scipy.integrate import cumulative_trapezoid
 
         steps = in_order(steps)
+        not_negative("rho0", rho0)
         rho = self.solve(self.log_rate, rho0, schedule, steps)
         small = self.solve(self.log_rate_small_eta, rho0, schedule, steps)
         etas = schedule(steps)

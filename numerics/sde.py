@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from numerics import streams
+from numerics.inputs import not_negative, shaped
 from numerics.sgd import FloatArray, IntArray, Noise, RadialSGD
 from numerics.specialise import specialise
 
@@ -22,6 +23,10 @@ class ReducedEulerMaruyama(RadialSGD):
 
     eta: float = field(kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative("eta", self.eta)
+
     @cached_property
     def kernel(self) -> ModuleType:
         """The compiled kernel."""
@@ -29,6 +34,7 @@ class ReducedEulerMaruyama(RadialSGD):
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`."""
+        shaped(states, self.reduced.n + 2)
         key, limit = np.array(streams.key(noise.seed), np.uint64), self._square_limit()
         gram, y = self.gram.astype(self.precision), np.asarray(self.reduced.y)
         arguments = (gram, y, etas, self.eta, noise.batch, noise.sigma, limit)

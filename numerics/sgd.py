@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from numerics import streams
 from numerics.errors import InputError
-from numerics.inputs import in_order, not_negative, whole
+from numerics.inputs import in_order, not_negative, shaped, starts, whole
 from numerics.problem import Problem, Reduced
 from numerics.schedule import Schedule
 from numerics.specialise import specialise
@@ -31,6 +31,8 @@ IntArray = npt.NDArray[np.int64]
 #: of the arithmetic of `RadialSGD`
 PRECISIONS = ("float64", "float32")
 
+#: relative difference of |u|^2 in full and reduced coordinates from which on u counts as outside their span
+_WITHIN = 1e-9
 #: |F(u)| beyond this multiple of its start counts as diverged
 DIVERGED = 1e3
 #: steps a call takes at most: bounds the table of learning rates, and the wait for a Ctrl-C
@@ -93,13 +95,18 @@ class RadialSGD:
         return self.reduced.factor @ self.reduced.factor.T
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
-        """States ``(R, n + 2)`` of u ``(d,)``, which lies in span(rows of X, zhat)."""
+        """States ``(R, n + 2)`` of u ``(d,)``. Raises InputError where it lies outside span(rows of X, zhat)."""
+        u = starts(u, self.reduced.direction.size, 1)[0]
         c = self.reduced.coordinates(u)
+        if not np.isclose(c @ c, u @ u, rtol=_WITHIN, atol=0.0):
+            rule, remedy = "is not in the span of the rows of X and the direction", "reduce along its own null part"
+            raise InputError("u", f"a vector of norm {np.linalg.norm(u):g}", rule, remedy)
         state = np.concatenate([self.reduced.factor @ c[:-1], [c @ c, c[-1]]])
-        return np.tile(state, (replicas, 1))
+        return starts(state, self.reduced.n + 2, replicas)
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `Model`."""
+        shaped(states, self.reduced.n + 2)
         limit = self._square_limit()
         gram = self.gram.astype(self.precision)
         arguments = (gram, np.asarray(self.reduced.y), etas, noise.batch, noise.sigma, limit)
@@ -141,10 +148,11 @@ class FullRadialSGD:
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
         """States ``(R, d)`` of u ``(d,)``."""
-        return np.tile(np.asarray(u, float), (replicas, 1))
+        return starts(u, self.problem.d, replicas)
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `Model`."""
+        shaped(states, self.problem.d)
         limit = (DIVERGED * self.scale) ** 2
         arguments = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, noise.batch, noise.sigma, limit)
         self.kernel.advance(states, replicas, *arguments, _key(noise), streams.PURPOSES["sgd"], first_step)
@@ -175,10 +183,11 @@ class SeparableSGD:
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
         """States ``(R, factors, d)`` of u ``(p,)``, factor after factor."""
-        return np.tile(np.reshape(u, (self.factors, self.problem.d)), (replicas, 1, 1))
+        return starts(u, self.factors * self.problem.d, replicas).reshape(replicas, self.factors, self.problem.d)
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `Model`."""
+        shaped(states, self.factors, self.problem.d)
         limit = DIVERGED * self.scale
         arguments = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, noise.batch, noise.sigma, limit)
         self.kernel.advance(states, replicas, *arguments, _key(noise), streams.PURPOSES["sgd"], first_step)
@@ -229,9 +238,10 @@ def records(
 
     Advances states ``(R, ...)`` in place, in memory that does not grow with the steps. tick is called with the number
     of steps done since its last call; ``first`` is the number of the first replica, where the states are part of an
-    ensemble. Stops early when every replica has diverged. Raises InputError for steps out of order.
+    ensemble. Stops early when every replica has diverged. Raises InputError for steps out of order, no threads.
     """
     steps = in_order(steps)
+    whole("threads", threads)
     replicas = np.arange(first, first + len(states))
     with ThreadPoolExecutor(threads) as pool:
         length, at = _SHORTEST_CALL, int(steps[0])

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
-from numerics.dynamics.protocol import observed, predictors
+from numerics.dynamics.protocol import observed, parameters, predictors
+from numerics.inputs import starts
 from numerics.problem import Problem
 from numerics.sgd import Noise
 from numerics.specialise import specialise
@@ -39,7 +40,7 @@ class GradientFlow:
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
         """States ``(R, p)`` of u ``(p,)``."""
-        return np.tile(np.asarray(u, float), (replicas, 1))
+        return starts(u, parameters(self.problem, self.parametrization), replicas)
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`; one interval of time from the first step to the last."""

@@ -108,6 +108,11 @@ def trajectory(
     return xarray.Dataset(variables, coordinates, attributes)
 
 
+def parameters(problem: Problem, parametrization: Parametrization) -> int:
+    """p: one number for each column of X, or one for each factor and column."""
+    return problem.d * (1 if isinstance(parametrization, Radial) else len(parametrization.factors))
+
+
 def predictors(parametrization: Parametrization, u: FloatArray, d: int) -> FloatArray:
     """w = F(u) ``(R, d)`` of u ``(R, p)``."""
     w = np.empty((len(u), d))

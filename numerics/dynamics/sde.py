@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics import streams
-from numerics.dynamics.protocol import observed, predictors
+from numerics.dynamics.protocol import observed, parameters, predictors
+from numerics.inputs import not_negative, shaped, starts
 from numerics.problem import Problem
 from numerics.sde import ReducedEulerMaruyama
 from numerics.sgd import DIVERGED, Noise
@@ -33,6 +34,9 @@ class _Equation:
     eta: float
     corrected: bool
 
+    def __post_init__(self) -> None:
+        not_negative("eta", self.eta)
+
     @property
     def random(self) -> bool:
         """Always."""
@@ -49,10 +53,11 @@ class _Equation:
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
         """States ``(R, p)`` of u ``(p,)``."""
-        return np.tile(np.asarray(u, float), (replicas, 1))
+        return starts(u, parameters(self.problem, self.parametrization), replicas)
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`."""
+        shaped(states, parameters(self.problem, self.parametrization))
         key, limit = np.array(streams.key(noise.seed), np.uint64), DIVERGED * self.scale
         data = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, self.eta, self.corrected)
         purpose = streams.PURPOSES["sgd"]

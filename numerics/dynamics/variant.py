@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics import streams
-from numerics.dynamics.protocol import observed, predictors
+from numerics.dynamics.protocol import observed, parameters, predictors
 from numerics.errors import InputError
+from numerics.inputs import shaped, starts
 from numerics.kernels import rows
 from numerics.problem import Problem
 from numerics.sgd import DIVERGED, Noise
@@ -97,12 +98,14 @@ class VariantSGD:
 
     def start(self, u: FloatArray, replicas: int) -> FloatArray:
         """States ``(R, 2 p)`` of u ``(p,)``, momentum 0."""
-        return np.tile(np.concatenate([u, np.zeros_like(u)]), (replicas, 1))
+        copies = starts(u, parameters(self.problem, self.parametrization), replicas)
+        return np.hstack([copies, np.zeros_like(copies)])
 
     def advance(self, states: FloatArray, replicas: IntArray, etas: FloatArray, noise: Noise, first_step: int) -> None:
         """See `numerics.sgd.Model`. Raises InputError where the batch does not suit the sampling."""
         v, key = self.variant, np.array(streams.key(noise.seed), np.uint64)
         v.require_batch(noise.batch, self.problem.n)
+        shaped(states, 2 * parameters(self.problem, self.parametrization))
         data = (np.asarray(self.problem.X), np.asarray(self.problem.y), etas, noise.batch, noise.sigma)
         draws = (SAMPLINGS[v.sampling], LABEL_NOISE[v.label], float(v.freedom))
         terms = (v.momentum, v.weight_decay, v.isotropic, v.flip or 0.0, v.flip is not None, v.dropout)

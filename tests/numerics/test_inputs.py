@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from numerics import start
+from numerics.dynamics import EulerMaruyama, GradientFlow, PlaneEulerMaruyama, Variant, VariantSGD
 from numerics.errors import InputError
 from numerics.inputs import in_order
+from numerics.moments import BatchMoments, MomentumMoments, SdeMoments
+from numerics.noise_floor import floor_small_eta, stability_limit, stationary_covariance
 from numerics.problem import Problem
 from numerics.radial_manifold import RadialManifold
 from numerics.scalar_law import RadialLaw
-from numerics.schedule import Constant
-from numerics.sgd import Noise, RadialSGD, simulate
+from numerics.schedule import Constant, Cosine, Linear
+from numerics.sgd import FullRadialSGD, Noise, RadialSGD, SeparableSGD, simulate
 from theory.parametrization import named
 
 SHAPE = named("radial", 2)
@@ -84,3 +87,97 @@ def test_simulator_and_law_take_no_steps_back():
 def test_the_timescale_takes_only_distances_that_the_drift_passes(ends):
     with pytest.raises(InputError, match=r"rho_end = .* is not between 0 and rho_start"):
         law().steps_between(*ends, 0.01)
+
+
+K = np.array([[2.0, 0.5], [0.5, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stability_limit(K[:1], batch=1), r"shape of K = \(1, 2\) is not \(n, n\)"),
+        (lambda: stability_limit(K * np.nan, batch=1), "K = .* is not finite"),
+        (lambda: stability_limit(K, batch=0), "batch = 0"),
+        (lambda: stationary_covariance(K, eta=-0.1, batch=1, sigma=0.1), "eta = -0.1 is not a finite number"),
+        (lambda: stationary_covariance(K, eta=0.1, batch=1, sigma=-1.0), "sigma = -1"),
+        (lambda: floor_small_eta(K, eta=0.1, batch=0, sigma=0.1), "batch = 0"),
+        (lambda: floor_small_eta(K, eta=np.inf, batch=1, sigma=0.1), "eta = inf"),
+        (lambda: BatchMoments(0, 0.1), "batch = 0"),
+        (lambda: BatchMoments(1, 0.1, isotropic=-1.0), "isotropic = -1"),
+        (lambda: MomentumMoments(1, 0.1, 1.0), r"momentum = 1 is not in \[0, 1\)"),
+        (lambda: SdeMoments(1, float("nan"), False), "sigma = nan"),
+        (lambda: EulerMaruyama(problem(), SHAPE, 3.0, -0.1, False), "eta = -0.1"),
+        (lambda: PlaneEulerMaruyama(radial()[1].reduced, SHAPE, 3.0, eta=float("nan")), "eta = nan"),
+        (lambda: law().path(-1.0, Constant(0.01), [0, 1]), "rho0 = -1"),
+        (lambda: law().path(float("nan"), Constant(0.01), [0, 1]), "rho0 = nan"),
+    ],
+)
+def test_the_laws_refuse_what_has_no_meaning(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def radial():
+    known = problem()
+    direction = start.null_direction(known, 1)
+    u = start.radial_from_predictor(start.on_manifold(known, 1.0, direction), 2.0)
+    return known, RadialSGD(known.reduced(direction), SHAPE, 3.0), u
+
+
+def every_model():
+    """A model of each layout, and how many parameters it has."""
+    known, reduced, _ = radial()
+    cubic, two = named("coordinatewise", 3), named("diagonal-product", 2)
+    return [
+        (reduced, known.d),
+        (FullRadialSGD(known, SHAPE, 3.0), known.d),
+        (SeparableSGD(known, cubic, 3.0), known.d),
+        (SeparableSGD(known, two, 3.0), 2 * known.d),
+        (VariantSGD(known, two, 3.0, Variant(momentum=0.5)), 2 * known.d),
+        (EulerMaruyama(known, two, 3.0, 0.01, False), 2 * known.d),
+        (GradientFlow(known, SHAPE), known.d),
+    ]
+
+
+def test_a_start_has_a_number_for_each_parameter_and_a_replica():
+    for model, size in every_model():
+        for wrong in (size - 1, size + 1):
+            with pytest.raises(InputError, match=rf"shape of u = \({wrong},\) is not \({size},\)"):
+                model.start(np.ones(wrong), 2)
+        for replicas in (0, -1, 1.5):
+            with pytest.raises(InputError, match="replicas = "):
+                model.start(np.zeros(size), replicas)
+
+
+def test_states_of_another_shape_never_reach_compiled_code():
+    """It checks no bounds."""
+    for model, size in every_model()[:-1]:
+        states = model.start(np.zeros(size), 2)
+        with pytest.raises(InputError, match="shape of states"):
+            model.advance(np.ascontiguousarray(states[..., :-1]), np.arange(2), np.full(3, 0.01), noise(), 0)
+
+
+def test_a_start_outside_the_span_is_not_silently_projected():
+    known, model, u = radial()
+    other = start.null_direction(known, 2)
+    with pytest.raises(InputError, match="is not in the span of the rows of X and the direction; reduce along"):
+        model.start(u + 0.01 * other, 2)
+    model.start(u, 2)
+
+
+def test_no_threads_are_refused_before_a_step():
+    _, model, u = radial()
+    with pytest.raises(InputError, match="threads = 0"):
+        simulate(model, model.start(u, 2), Constant(0.01), np.array([0, 5]), noise=noise(), threads=0)
+
+
+@pytest.mark.parametrize("shape", [Cosine, Linear])
+def test_the_law_follows_a_schedule_to_zero(shape):
+    """At eta = 0 nothing fluctuates: the end is the limit of schedules that end above it."""
+    steps = [0, 300, 999, 1000, 1500]
+    found = law().path(1.0, shape(0.01, 1000, 0.0), steps)
+    near = law().path(1.0, shape(0.01, 1000, 1e-9), steps)
+    np.testing.assert_allclose(found.rho, near.rho, rtol=1e-6)
+    np.testing.assert_allclose(found.floor, near.floor, atol=1e-6 * near.floor[0])
+    assert found.floor[-1] == 0.0
+    assert np.isfinite(found.remainder).all()

@@ -30,7 +30,7 @@ def paths(setup: Setup) -> dict[str, np.ndarray]:
     full = sgd.FullRadialSGD(setup.problem, setup.parametrization, norm)
     steps, schedule = np.array([0, _STEPS]), StepDecay(setup.eta, _STEPS // 2, 10.0)
     etas = np.where(np.arange(_STEPS) < _STEPS // 2, setup.eta, setup.eta / 10)
-    reduced_states, full_states = setup.model.start(setup.u0, 3), full.start(setup.u0, 3)
+    reduced_states, full_states = setup.model.start(projected(setup.model, setup.u0), 3), full.start(setup.u0, 3)
     reduced = sgd.simulate(setup.model, reduced_states, schedule, steps, noise=setup.noise, threads=1)
     sgd.simulate(full, full_states, schedule, steps, noise=setup.noise, threads=1)
     noise = setup.noise
@@ -50,6 +50,11 @@ def paths(setup: Setup) -> dict[str, np.ndarray]:
         "full": _summary(setup, full_states[[0, 2]]),
         "definition": _summary(setup, np.array(plain)),
     }
+
+
+def projected(model: sgd.RadialSGD, u: np.ndarray) -> np.ndarray:
+    """The part of u ``(d,)`` in the span of the rows and the direction: all of it, but in the control."""
+    return model.reduced.expand(model.reduced.coordinates(u))
 
 
 def _summary(setup: Setup, u: np.ndarray) -> np.ndarray:
@@ -94,7 +99,7 @@ def _padding(setup: Setup) -> float:
     models = (setup.model, sgd.RadialSGD(wide.reduced(direction), setup.parametrization, setup.model.scale))
     ends = []
     for model, u in zip(models, (setup.u0, np.pad(setup.u0, (0, 50))), strict=True):
-        states = model.start(u, 1)
+        states = model.start(projected(model, u), 1)
         sgd.simulate(model, states, Constant(setup.eta), np.array([0, _STEPS]), noise=setup.noise, threads=1)
         ends.append(states)
     return float(np.abs(ends[0] - ends[1]).max() / np.abs(ends[0]).max())
