@@ -114,6 +114,7 @@ class Ensemble:
         precision: str,
     ) -> None:
         self.work = Work.of(model, batch=batch, seed=seed)
+        cells.require(self.work, len(replicas))
         self.engine_name = chosen_engine(engine, self.work, device)
         self.need = predicted_bytes(self.work, len(replicas), self.engine_name, precision, device)
         kind = TritonEngine if self.engine_name == "triton" else TensorEngine

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from numerics import streams
 from numerics.errors import InputError
+from numerics.inputs import not_negative, shaped, whole
 from numerics.sgd import DIVERGED, RadialSGD, SeparableSGD
 from theory.parametrization import Coordinatewise, Parametrization
 
@@ -23,13 +24,34 @@ PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 class Cells:
     """Settings in which replicas differ, a row per cell: starts ``(C, ...)`` in the layout of `numerics.sgd`,
 
-    learning rates etas, label noises sigmas and limits beyond which a replica counts as diverged, each ``(C,)``.
+    learning rates etas, label noises sigmas and limits beyond which a replica counts as diverged, each ``(C,)``. Raises
+    InputError for lengths that differ, and an eta or sigma that is negative or not finite.
     """
 
     starts: FloatArray
     etas: FloatArray
     sigmas: FloatArray
     limits: FloatArray
+
+    def __post_init__(self) -> None:
+        cells = len(self.starts)
+        for name in ("etas", "sigmas", "limits"):
+            if np.shape(getattr(self, name)) != (cells,):
+                rule = f"is not ({cells},), one for each start"
+                raise InputError(f"shape of {name}", np.shape(getattr(self, name)), rule, "give one for each cell")
+        for name in ("eta", "sigma"):
+            for value in getattr(self, f"{name}s"):
+                not_negative(name, value)
+
+    def require(self, work: "Work", replicas: int) -> None:
+        """Raise InputError for starts of another layout, and replicas that the cells cannot share evenly.
+
+        A kernel checks no bounds.
+        """
+        shaped(self.starts, *work.state_shape)
+        if replicas < 1 or replicas % len(self.etas):
+            rule = f"is not a multiple of the {len(self.etas)} cells"
+            raise InputError("replicas", replicas, rule, "give as many for each cell")
 
 
 def divergence_limit(model: Model) -> float:
@@ -51,8 +73,7 @@ class Work:
     @classmethod
     def of(cls, model: Model, *, batch: int, seed: int) -> "Work":
         """The work of a simulator of `numerics.sgd`. Raises InputError: batch below 1, seed out of range."""
-        if batch < 1:
-            raise InputError("batch", batch, "is below 1", "give at least 1")
+        whole("batch", batch)
         key = streams.key(seed)
         if isinstance(model, RadialSGD):
             return cls(model.parametrization, True, model.gram, np.asarray(model.reduced.y), batch, key)
