@@ -6,6 +6,7 @@ u ``(factors, d)`` holds factor after factor. A template for one factor ignores 
 import numpy as np
 from numba import njit
 
+from numerics.kernels.lanes import in_whole_lines
 from numerics.kernels.linear import add, dot
 from numerics.streams import BLOCKS, NOTHING, refill, row_index, workspace
 
@@ -71,6 +72,7 @@ def predict(first, last, w):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 def follow_one(theta, weight, line, ahead):
     """One factor: theta_j -= weight line_j F'_j. Then ahead . F, and the sum of |F_j|."""
+    in_whole_lines()
     product, size = 0.0, 0.0
     for a in range(theta.size):
         old = theta[a]
@@ -85,6 +87,7 @@ def follow_one(theta, weight, line, ahead):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 def follow_two(first, last, weight, line, ahead):
     """`follow_one` for two factors."""
+    in_whole_lines()
     product, size = 0.0, 0.0
     for j in range(first.size):
         step, a, b = weight * line[j], first[j], last[j]
@@ -125,6 +128,7 @@ def advance(states, replicas, X, y, etas, batch, sigma, limit, key, purpose, fir
     X ``(n, d)``, y ``(n,)``, etas ``(steps,)``, replicas ``(R,)`` the stream numbers, key ``(2,)``. A replica with an
     |F(u)_j| beyond limit stops and becomes NaN. A step waits until the next one's row is known.
     """
+    in_whole_lines()
     n, d = y.size, X.shape[1]
     window, words, normals = workspace(1)
     w, v = np.empty(d), np.zeros(d)

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from numba import njit
 
-from numerics.kernels.lanes import aligned, as_bits, as_float, fma, get, inverse_root, line_of, put, splat
+from numerics.kernels.lanes import (
+    aligned,
+    as_bits,
+    as_float,
+    fma,
+    get,
+    in_whole_lines,
+    inverse_root,
+    line_of,
+    put,
+    splat,
+)
 from numerics.start import generator
 
 FLOATS = (operator.add, operator.sub, operator.mul, operator.truediv)
@@ -98,3 +109,21 @@ def test_a_splat_is_a_line_of_the_array_s_type():
     out = np.empty(16, np.float32)
     filled(out, 0.1)
     assert np.array_equal(out, np.full(16, np.float32(0.1)))
+
+
+def test_the_compiler_is_told_to_fill_whole_lines():
+    """Its text says so, for the function that asks and no other."""
+
+    @njit
+    def wide(x):
+        in_whole_lines()
+        return x.sum()
+
+    @njit
+    def narrow(x):
+        return x.sum()
+
+    assert wide(np.arange(20.0)) == narrow(np.arange(20.0)) == 190.0
+    told = '"prefer-vector-width"="512"'
+    assert told in next(iter(wide.inspect_llvm().values()))
+    assert told not in next(iter(narrow.inspect_llvm().values()))
