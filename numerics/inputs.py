@@ -21,6 +21,18 @@ def not_negative(parameter: str, value: Any) -> None:
         raise InputError(parameter, value, "is not a finite number of at least 0", "give one")
 
 
+def below_one(parameter: str, value: Any) -> None:
+    """Raises InputError unless value is in [0, 1)."""
+    if not 0 <= value < 1:
+        raise InputError(parameter, value, "is not in [0, 1)", "give a number below 1")
+
+
+def drawable(batch: Any, sigma: Any) -> None:
+    """Raises InputError for a batch that is no integer of at least 1, or a sigma that is negative or not finite."""
+    whole("batch", batch)
+    not_negative("sigma", sigma)
+
+
 def kernel(K: Any) -> None:
     """Raises InputError unless K is a square matrix of finite numbers."""
     if np.ndim(K) != 2 or K.shape[0] != K.shape[1]:

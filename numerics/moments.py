@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from numerics.errors import InputError
-from numerics.inputs import not_negative, whole
+from numerics.inputs import below_one, drawable, not_negative
 from numerics.momentum_law import MomentumFluctuations, momentum_stability_limit
 from numerics.noise_floor import Fluctuations, stability_limit, without_replacement
 from numerics.sde_law import sde_limit, sde_rest
@@ -39,12 +38,6 @@ class Moments(Protocol):
         """The mean-square stability limit in eta."""
 
 
-def _drawable(batch: int, sigma: float) -> None:
-    """Raises InputError for a batch below 1, or a sigma that is negative or not finite."""
-    whole("batch", batch)
-    not_negative("sigma", sigma)
-
-
 def seen_by_drift(moments: Moments, K: FloatArray, eta: float, *, corrected: bool) -> FloatArray:
     """The matrix ``(n, n)`` that stands for C in the drift. Raises InputError above the stability limit.
 
@@ -68,7 +61,7 @@ class BatchMoments:
     isotropic: float = 0.0
 
     def __post_init__(self) -> None:
-        _drawable(self.batch, self.sigma)
+        drawable(self.batch, self.sigma)
         not_negative("isotropic", self.isotropic)
 
     def fluctuations(self, K: FloatArray, eta: float) -> Fluctuations:
@@ -83,7 +76,7 @@ class BatchMoments:
         """See `Moments`."""
         found = self.fluctuations(K, eta)
         C = found.covariance(self.sigma)
-        if self.isotropic > 0 and eta > 0:
+        if self.isotropic > 0:
             C = C + found.accumulated((eta * self.isotropic) ** 2 * K)
         return Stationary(C, C)
 
@@ -103,10 +96,9 @@ class MomentumMoments:
     isotropic: float = 0.0
 
     def __post_init__(self) -> None:
-        _drawable(self.batch, self.sigma)
+        drawable(self.batch, self.sigma)
         not_negative("isotropic", self.isotropic)
-        if not 0 <= self.momentum < 1:
-            raise InputError("momentum", self.momentum, "is not in [0, 1)", "give a number below 1")
+        below_one("momentum", self.momentum)
 
     def _finite(self, K: FloatArray) -> float:
         return 1.0 if self.replace else without_replacement(len(K), self.batch)
@@ -134,7 +126,7 @@ class SdeMoments:
     substeps: float = np.inf
 
     def __post_init__(self) -> None:
-        _drawable(self.batch, self.sigma)
+        drawable(self.batch, self.sigma)
 
     def stationary(self, K: FloatArray, eta: float) -> Stationary:
         """See `Moments`."""

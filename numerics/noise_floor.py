@@ -30,6 +30,13 @@ DENSE_LIMIT = 80
 _CG_TOLERANCE = 1e-13
 
 
+def _require(K: FloatArray, eta: float, batch: int) -> None:
+    """Raises InputError for a K that is not square or not finite, a negative eta, a batch below 1."""
+    inputs.kernel(K)
+    inputs.not_negative("eta", eta)
+    inputs.whole("batch", batch)
+
+
 @dataclass(frozen=True, eq=False)
 class Fluctuations:
     """The second moment of the residual under linearised SGD at Gram matrix K, learning rate eta and batch size.
@@ -45,9 +52,7 @@ class Fluctuations:
     finite: float = 1.0
 
     def __post_init__(self) -> None:
-        inputs.kernel(self.K)
-        inputs.not_negative("eta", self.eta)
-        inputs.whole("batch", self.batch)
+        _require(self.K, self.eta, self.batch)
 
     @property
     def n(self) -> int:
@@ -138,6 +143,8 @@ class Fluctuations:
 
     def accumulated(self, source: FloatArray) -> FloatArray:
         """Sum over all later steps of what a symmetric perturbation ``(n, n)`` of C leaves in it."""
+        if not source.any():  # at eta = 0, where nothing decays, too
+            return np.zeros_like(self.K)
         vectors = self.spectrum[1]
         own = (vectors.T @ source @ vectors) / self.decay
         return self._assemble(own, self.finite * self._diagonal(np.sum((vectors @ own) * vectors, axis=1)))
@@ -162,7 +169,7 @@ def floor(K: FloatArray, *, eta: float, batch: int, sigma: float) -> float:
 
 def floor_small_eta(K: FloatArray, *, eta: float, batch: int, sigma: float) -> float:
     """The small-eta limit eta sigma^2 tr H / 4B of the floor, with tr H = tr K / n."""
-    Fluctuations(K, eta, batch)  # what it refuses
+    _require(K, eta, batch)
     inputs.not_negative("sigma", sigma)
     return float(eta * sigma**2 * np.trace(K) / (4 * batch * K.shape[0]))
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numerics.errors import InputError
-from numerics.inputs import in_order, not_negative, whole
+from numerics.inputs import drawable, in_order, not_negative
 from numerics.noise_floor import Fluctuations, floor_small_eta, stability_limit
 from numerics.radial_manifold import RadialManifold
 from numerics.scalar_search import FINEST, root
@@ -72,13 +72,10 @@ class RadialLaw:
     sigma: float
 
     def __post_init__(self) -> None:
-        whole("batch", self.batch)
-        not_negative("sigma", self.sigma)
+        drawable(self.batch, self.sigma)
 
     def state(self, rho: float, eta: float) -> SlowState:
         """Floor and neglected terms at rho. Raises InputError above the stability limit there."""
-        if eta == 0:  # where schedules end: nothing fluctuates
-            return SlowState(floor=0.0, lag=0.0, spread=0.0, neglected_rate=0.0)
         manifold, n = self.manifold, self.manifold.y.size
         K = manifold.kernel(rho)
         fluctuations = Fluctuations(K, eta, self.batch)

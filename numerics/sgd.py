@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from numerics import streams
 from numerics.errors import InputError
-from numerics.inputs import in_order, not_negative, shaped, starts, whole
+from numerics.inputs import drawable, in_order, shaped, starts, whole
 from numerics.problem import Problem, Reduced
 from numerics.schedule import Schedule
 from numerics.specialise import specialise
@@ -53,8 +53,7 @@ class Noise:
     seed: int
 
     def __post_init__(self) -> None:
-        whole("batch", self.batch)
-        not_negative("sigma", self.sigma)
+        drawable(self.batch, self.sigma)
         whole("seed", self.seed, least=0)
 
 

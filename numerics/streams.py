@@ -17,7 +17,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from numerics.errors import InputError
-from numerics.kernels.lanes import LINE, as_bits, as_float, fma, get, put, splat
+from numerics.kernels.lanes import EIGHT, as_bits, as_float, fma, get, put, splat
 from numerics.kernels.single import _box_muller_32, _minus_two_log_32
 
 #: what a stream is used for: part of its address, so that no two uses share numbers
@@ -25,9 +25,6 @@ PURPOSES = {"sgd": 0, "start": 1, "direction": 2, "data": 3, "static-noise": 4, 
 
 #: blocks a kernel draws at once: small enough for the first-level cache, long enough to vectorise
 BLOCKS = 64
-
-#: words, or float64, in a line
-LANES = LINE // 8
 
 #: the window of a buffer that holds no block: out of reach of every sample
 NOTHING = -(2**62)
@@ -165,11 +162,11 @@ def transform(words, normals):
 @overload(transform, jit_options={"nogil": True, "error_model": "numpy"})
 def _transform(words, normals):
     def doubles(words, normals):
-        m, whole = words.shape[1], words.shape[1] // LANES * LANES
+        m, whole = words.shape[1], words.shape[1] // EIGHT * EIGHT
         from_, to = words.reshape(words.size), normals.reshape(normals.size)
         for first in range(0, to.size, 2 * m):
             second = first + m
-            for j in range(0, whole, LANES):
+            for j in range(0, whole, EIGHT):
                 cosine, sine = _box_muller(get(from_, second + j), _minus_two_log(get(from_, first + j)))
                 put(to, first + j, cosine)
                 put(to, second + j, sine)
@@ -210,12 +207,12 @@ def side_by_side(replicas, blocks):
 def fill_lanes(key, purpose, columns, block, words, normals):
     """Several streams side by side: column ``j L + l`` of words and normals is block + j of stream l, l = 0..L-1.
 
-    columns from `side_by_side`, a multiple of LANES of them; words and normals as `fill` has them, or float32.
+    columns from `side_by_side`, a multiple of EIGHT of them; words and normals as `fill` has them, or float32.
     """
     stream, offset = columns
     k0, k1, m = key[0], key[1], offset.size
     flat = words.reshape(words.size)
-    for j in range(0, m, LANES):
+    for j in range(0, m, EIGHT):
         at = get(offset, j) + np.uint64(block)
         counters = at & _LOW, at >> _SHIFT, get(stream, j), splat(stream, np.uint64(purpose))
         w0, w1, w2, w3 = _block(counters, k0, k1)

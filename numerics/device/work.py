@@ -40,7 +40,8 @@ class Cells:
                 rule = f"is not ({cells},), one for each start"
                 raise InputError(f"shape of {name}", np.shape(getattr(self, name)), rule, "give one for each cell")
         for name in ("eta", "sigma"):
-            for value in getattr(self, f"{name}s"):
+            values = np.asarray(getattr(self, f"{name}s"), float)
+            for value in values[~(np.isfinite(values) & (values >= 0))][:1]:
                 not_negative(name, value)
 
     def require(self, work: "Work", replicas: int) -> None:

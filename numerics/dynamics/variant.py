@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numerics import streams
 from numerics.dynamics.protocol import observed, parameters, predictors
 from numerics.errors import InputError
-from numerics.inputs import shaped, starts
+from numerics.inputs import below_one, shaped, starts
 from numerics.kernels import rows
 from numerics.problem import Problem
 from numerics.sgd import DIVERGED, Noise
@@ -56,8 +56,7 @@ class Variant:
 
     def __post_init__(self) -> None:
         for name in ("momentum", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(name, getattr(self, name), "is not in [0, 1)", "give a number below 1")
+            below_one(name, getattr(self, name))
         if self.flip is not None and not 0 <= self.flip < 0.5:
             raise InputError("flip", self.flip, "is not in [0, 1/2)", "flip fewer than half of the labels")
         if not self.freedom > 4:

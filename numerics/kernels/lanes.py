@@ -15,6 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LINE = 64  # bytes
+EIGHT = LINE // 8  # float64 or uint64 in a line
 _INT = ir.IntType(32)
 
 #: bits from which half of those of a positive x are taken to have those of about 1/sqrt x (3.5 %), by the type's size

@@ -7,7 +7,7 @@ unit null direction; a step costs O(Bn), whatever d. Written from the definition
 import numpy as np
 from numba import njit
 
-from numerics.kernels.lanes import LINE, aligned, fma, get, get_doubles, line_of, padded, pick, put, splat
+from numerics.kernels.lanes import EIGHT, aligned, fma, get, get_doubles, line_of, padded, pick, put, splat
 from numerics.streams import NOTHING, fill_lanes, row_index, side_by_side
 
 # BEGIN FORMULAS: depth 3, replaced by numerics.specialise
@@ -30,7 +30,6 @@ def gain_slope(q):
 LANES, MOST_LANES = 16, 64  # replicas stepped together: their chains of operations overlap in the processor
 NEAR = 2**14  # bytes of scores that leave room in the first-level cache
 DRAWS = 8  # blocks of random numbers drawn per replica at once
-EIGHT = LINE // 8  # float64 in a line
 
 
 @njit(nogil=True, error_model="numpy")

@@ -29,16 +29,17 @@ _SHARES = (0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A finished run. ``curves`` has the dims (step, replica); prediction is None above the stability limit.
-
-    ``diverged``: replicas that left for good.
-    """
+    """A finished run. ``curves`` has the dims (step, replica); prediction is None above the stability limit."""
 
     scene: Scene
     curves: "xarray.Dataset"
     prediction: Prediction | None
     checks: list[Check]
-    diverged: int
+
+    @property
+    def diverged(self) -> int:
+        """Replicas that left for good."""
+        return _diverged(self.curves)
 
 
 def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any]) -> Found:
@@ -64,9 +65,12 @@ def compute(scene: Scene, begin: Callable[[int], Any], tick: Callable[[int], Any
         watched=Watched(dynamics, way.share) if way else None,  # type: ignore[arg-type]
     ).assign_coords(step=("step", steps, {"long_name": "steps of SGD", "units": "step"}))
     curves = scene.relaxed(curves)
-    diverged = int(np.sum(~np.isfinite(curves["loss"].values[-1])))
-    checks = [] if prediction is None else of_all_replicas(_checks(scene, curves, prediction), diverged)
-    return Found(scene, curves, prediction, checks, diverged)
+    checks = [] if prediction is None else of_all_replicas(_checks(scene, curves, prediction), _diverged(curves))
+    return Found(scene, curves, prediction, checks)
+
+
+def _diverged(curves: "xarray.Dataset") -> int:
+    return int(np.sum(~np.isfinite(curves["loss"].values[-1])))
 
 
 def _checks(scene: Scene, curves: "xarray.Dataset", prediction: Prediction) -> list[Check]:
